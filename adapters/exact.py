@@ -1,0 +1,61 @@
+"""``exact://``: NumPy and BLAS; the reference that the others are held against."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.capabilities import Capabilities
+from ..core.metric import Metric
+from ..core.vectors import FloatMatrix
+from .in_process import InProcessBackend
+from .index import Mask, RowMatrix
+
+
+@dataclass(frozen=True)
+class ExactOptions:
+    """No parameters."""
+
+
+class NoIndex:
+    """Leaves every row to the exact scan."""
+
+    supports_filter = True
+    rescores = True
+    tail_limit = sys.maxsize
+    scan_limit = sys.maxsize
+
+    def __init__(self, dim: int, metric: Metric, options: ExactOptions) -> None:
+        self.dim, self.metric = dim, metric
+
+    def add(self, matrix: FloatMatrix) -> None:
+        """Nothing to do."""
+
+    def search(
+        self, queries: FloatMatrix, k: int, eligible: Mask | None
+    ) -> tuple[RowMatrix, npt.NDArray[np.float32]]:
+        """Finds nothing; ``scan_limit`` keeps it from being asked."""
+        shape = (len(queries), k)
+        return np.full(shape, -1, dtype=np.int64), np.zeros(shape, dtype=np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Nothing to write."""
+
+    def load(self, folder: Path, matrix: FloatMatrix) -> None:
+        """Nothing to read."""
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing to tell."""
+        return {}
+
+
+backend = InProcessBackend(
+    ExactOptions,
+    NoIndex,
+    lambda _: Capabilities(is_exact=True, supports_exact_ties=True),
+)

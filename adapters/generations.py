@@ -1,0 +1,141 @@
+"""A folder of index generations: each written whole, one current, swapped by a rename."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import (
+    BackendExists,
+    BackendNotFound,
+    BackendUnavailable,
+    CorruptData,
+    InvalidURL,
+)
+from ..core.storage import open_directory, sync, verify_directory, write_directory
+from .locks import WriterLock
+from .row_store import RowStore
+
+FORMAT = 1
+_CURRENT = "CURRENT"
+_ATTEMPTS = 5
+
+
+class Generations:
+    """``folder/CURRENT`` names the generation that counts; a flush writes the next one.
+
+    Killed at any moment, the folder still names the last whole generation; leftovers go with the
+    next write. Readers keep the files that they have opened (POSIX).
+    """
+
+    def __init__(self, folder: Path | None, scheme: str) -> None:
+        if folder is None:
+            raise InvalidURL(
+                f"'{scheme}://' is in memory and ends with its process; to open a stored index "
+                f"name its folder, as in '{scheme}:///data/items'.",
+                url=f"{scheme}://",
+            )
+        self.folder, self._kind = folder, f"index:{scheme}"
+        self._lock: WriterLock | None = None
+
+    def claim(self) -> None:
+        """Make the folder and lock it for writing; refuse one that is in use."""
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise BackendExists(
+                f"{self.folder} is not empty; open it with open_retriever(…, mode='rw'), or "
+                "choose another folder."
+            )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BackendUnavailable(f"Cannot make the folder {self.folder}: {error}.") from error
+        self.lock()
+
+    def lock(self) -> None:
+        """Become the one writer, or raise :class:`LockedError`."""
+        if not self.folder.is_dir():
+            raise self._not_found()
+        self._lock = WriterLock(self.folder / "lock")
+
+    def release(self) -> None:
+        """Stop being the writer."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def read(self) -> tuple[dict[str, Any], RowStore, Path]:
+        """Meta, rows, and the folder of the index's own files, of the current generation."""
+        for attempt in range(_ATTEMPTS):
+            generation = self.current()
+            try:
+                meta, arrays = open_directory(generation, self._kind, FORMAT)
+                return meta, RowStore.from_arrays(arrays), generation / "index"
+            except FileNotFoundError:
+                # A writer swapped generations between our two looks.
+                if attempt == _ATTEMPTS - 1:
+                    raise self._not_found() from None
+            except (KeyError, ValueError) as error:
+                if isinstance(error, CorruptData):
+                    raise
+                raise CorruptData(
+                    f"{generation} is not a whole index: {error}.", path=str(generation)
+                ) from error
+        raise AssertionError("unreachable")
+
+    def current(self) -> Path:
+        """The folder of the current generation; :class:`BackendNotFound` where there is none."""
+        try:
+            name = (self.folder / _CURRENT).read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            raise self._not_found() from None
+        except (OSError, ValueError) as error:
+            raise CorruptData(
+                f"{self.folder / _CURRENT} cannot be read: {error}.", path=str(self.folder)
+            ) from error
+        if not name.startswith("generation-") or "/" in name:
+            raise CorruptData(
+                f"{self.folder / _CURRENT} names no generation: {name[:40]!r}.",
+                path=str(self.folder),
+            )
+        return self.folder / name
+
+    def verify(self) -> str:
+        """Compare every byte of the current generation with its checksums."""
+        return verify_directory(self.current(), self._kind, FORMAT)
+
+    def write(
+        self, meta: Mapping[str, Any], store: RowStore, save: Callable[[Path], None] | None
+    ) -> None:
+        """Write the next generation and make it the current one."""
+
+        def save_index(folder: Path) -> None:
+            (folder / "index").mkdir()
+            if save is not None:
+                save(folder / "index")
+
+        numbers = [int(p.name.rpartition("-")[2]) for p in self.folder.glob("generation-*")]
+        path = self.folder / f"generation-{max(numbers, default=0) + 1:06d}"
+        try:
+            write_directory(path, self._kind, FORMAT, store.to_arrays(), meta, save_index)
+            pointer = self.folder / f".{_CURRENT}.tmp"
+            pointer.write_text(path.name, encoding="utf-8")
+            sync(pointer)
+            pointer.rename(self.folder / _CURRENT)
+            sync(self.folder)
+        except OSError as error:
+            raise BackendUnavailable(
+                f"Cannot write to {self.folder}: {error}; the last flushed state stands."
+            ) from error
+        for leftover in self.folder.iterdir():
+            if leftover.is_dir() and leftover != path:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def _not_found(self) -> BackendNotFound:
+        here = "no index" if os.path.lexists(self.folder) else "nothing"
+        return BackendNotFound(
+            f"There is {here} at {self.folder}; make one with create_retriever(url, vectors), or "
+            "check the path."
+        )

@@ -1,0 +1,81 @@
+"""Many readers or one writer, between threads; one writer, between processes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ..core.errors import LockedError
+
+
+class ReadWriteLock:
+    """Shared for reading, exclusive for writing; a waiting writer goes before new readers."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._readers = 0
+        self._writers_waiting = 0
+        self._writing = False
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Hold it shared."""
+        with self._condition:
+            while self._writing or self._writers_waiting:
+                self._condition.wait()
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._readers -= 1
+                if not self._readers:
+                    self._condition.notify_all()
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """Hold it alone."""
+        with self._condition:
+            self._writers_waiting += 1
+            while self._writing or self._readers:
+                self._condition.wait()
+            self._writers_waiting -= 1
+            self._writing = True
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._writing = False
+                self._condition.notify_all()
+
+
+class WriterLock:
+    """An advisory lock on a file; released when the process ends, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        """Take it, or raise :class:`LockedError` naming the holder."""
+        self._stream: IO[str] = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._stream.seek(0)
+            holder = self._stream.read().strip() or "an unknown process"
+            self._stream.close()
+            raise LockedError(
+                f"{path.parent} is being written by {holder}; close it there first, or open it "
+                "with mode='r'.",
+                holder=holder,
+            ) from None
+        self._stream.truncate(0)
+        self._stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+        self._stream.flush()
+
+    def release(self) -> None:
+        """Give it back."""
+        self._stream.close()

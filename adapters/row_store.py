@@ -1,0 +1,165 @@
+"""Vectors as numbered rows: appended, marked dead, never moved; the ground of in-process engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.ids import IdKind, Ids
+from ..core.vectors import FloatMatrix, ids_from_arrays
+from .index import Mask
+from .scan import Norms, norms_of
+
+Rows = npt.NDArray[np.int64]
+Array = npt.NDArray[Any]
+
+
+class RowStore:
+    """Ids, vectors and a mark of life for rows 0 … n-1.
+
+    A replaced or deleted item leaves a dead row behind, until :meth:`compacted`. Rows that were
+    there at the start are looked up in the (possibly memory-mapped) base, later ones in a dict.
+    """
+
+    def __init__(self, ids: Ids, matrix: FloatMatrix, alive: Mask, norms: Norms) -> None:
+        self._base = ids
+        self._added: list[Any] = []
+        self._added_rows: dict[Any, int] = {}
+        self._matrix, self._norms, self._alive = matrix, norms, alive
+        self._size = len(ids)
+        self.live = int(np.count_nonzero(alive))
+        # A replaced id stands in the base twice; only its live row may be found.
+        self._base_rows = np.flatnonzero(alive) if self.has_dead else None
+        self._base_live = ids if self._base_rows is None else ids[self._base_rows]
+
+    @classmethod
+    def empty(cls, dim: int, kind: IdKind) -> Self:
+        """No rows of ``dim`` columns."""
+        return cls(
+            Ids([], kind),
+            np.empty((0, dim), dtype=np.float32),
+            np.empty(0, dtype=np.bool_),
+            np.empty(0, dtype=np.float32),
+        )
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
+        """The reverse of :meth:`to_arrays`; ``ValueError`` or ``KeyError`` where they don't fit."""
+        ids, matrix = ids_from_arrays(arrays), arrays["matrix"]
+        alive, norms = arrays["alive"], arrays["norms"]
+        shapes = (matrix.ndim, alive.shape, norms.shape, len(matrix))
+        if shapes != (2, (len(ids),), (len(ids),), len(ids)):
+            raise ValueError(f"arrays of other lengths than the {len(ids)} ids")
+        if (matrix.dtype, alive.dtype, norms.dtype) != (np.float32, np.bool_, np.float32):
+            raise ValueError("arrays of other types than float32, bool and float32")
+        return cls(ids, matrix, np.array(alive), norms)
+
+    def to_arrays(self) -> dict[str, Array]:
+        """What a file stores; the arrays are views."""
+        return {
+            "matrix": self.matrix,
+            "alive": self.alive,
+            "norms": self.norms,
+            **self.all_ids().buffers,
+        }
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def matrix(self) -> FloatMatrix:
+        """(n, d) float32, dead rows included."""
+        return self._matrix[: self._size]
+
+    @property
+    def norms(self) -> Norms:
+        """Euclidean lengths of the rows, float32 (n,)."""
+        return self._norms[: self._size]
+
+    @property
+    def alive(self) -> Mask:
+        """Which rows are in use, (n,)."""
+        return self._alive[: self._size]
+
+    @property
+    def has_dead(self) -> bool:
+        """Whether any row is dead."""
+        return self.live < self._size
+
+    def rows_of(self, ids: Ids) -> Rows:
+        """The live row of each id, -1 where there is none."""
+        rows = self._base_live.rows_of(ids)
+        if self._base_rows is not None:
+            rows[rows >= 0] = self._base_rows[rows[rows >= 0]]
+        if self._added_rows:
+            for at, value in enumerate(ids):
+                rows[at] = self._added_rows.get(value, rows[at])
+        rows[rows >= 0] = np.where(self._alive[rows[rows >= 0]], rows[rows >= 0], -1)
+        return rows
+
+    def ids_at(self, rows: Rows) -> Ids:
+        """The ids of rows."""
+        first = len(self._base)
+        if not self._added or not np.any(rows >= first):
+            return self._base[rows]
+        return Ids(
+            [self._base[r] if r < first else self._added[r - first] for r in rows.tolist()],
+            self._base.kind,
+        )
+
+    def all_ids(self) -> Ids:
+        """The ids of all rows, dead ones included."""
+        if not self._added:
+            return self._base
+        return self._base.concat(Ids(self._added, self._base.kind))
+
+    def upsert(self, ids: Ids, vectors: FloatMatrix) -> None:
+        """Append rows; the rows that had these ids die."""
+        norms = norms_of(vectors)
+        self.delete(ids)
+        start = self._size
+        if start == 0:
+            self._base = self._base_live = Ids(ids)
+            self._matrix, self._norms = np.array(vectors), norms
+            self._alive = np.ones(len(ids), dtype=np.bool_)
+        else:
+            self._reserve(start + len(ids))
+            self._matrix[start : start + len(ids)] = vectors
+            self._norms[start : start + len(ids)] = norms
+            self._alive[start : start + len(ids)] = True
+            self._added_rows.update(zip(ids, range(start, start + len(ids)), strict=True))
+            self._added.extend(ids)
+        self._size = start + len(ids)
+        self.live += len(ids)
+
+    def delete(self, ids: Ids) -> int:
+        """Mark rows dead; returns how many were alive."""
+        rows = self.rows_of(ids)
+        rows = rows[rows >= 0]
+        self._alive[rows] = False
+        self.live -= len(rows)
+        return len(rows)
+
+    def compacted(self) -> RowStore:
+        """A store of the live rows only, renumbered in their order."""
+        rows = np.flatnonzero(self.alive)
+        return RowStore(
+            self.ids_at(rows),
+            np.ascontiguousarray(self.matrix[rows]),
+            np.ones(len(rows), dtype=np.bool_),
+            self.norms[rows],
+        )
+
+    def _reserve(self, size: int) -> None:
+        """Make room for ``size`` rows; doubling, so that appending one by one stays linear."""
+        if size <= len(self._matrix) and self._matrix.flags.writeable:
+            return
+        capacity = max(size, 2 * self._size)
+        for name in ("_matrix", "_norms", "_alive"):
+            old = getattr(self, name)
+            new = np.zeros((capacity, *old.shape[1:]), dtype=old.dtype)
+            new[: self._size] = old[: self._size]
+            setattr(self, name, new)

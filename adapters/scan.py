@@ -1,0 +1,131 @@
+"""Exact search: BLAS estimates with their error bounds, then the one scoring kernel.
+
+float32 products are off by at most γ‖q‖‖x‖ (γ = (d + 2)·2⁻²³, twice the textbook bound; Higham
+2002, §3.1). A row can be among the k best only if its upper bound reaches the k-th best lower
+bound; those rows, and only those, are scored in float64. The answer is therefore exact, ties
+included, however the norms are spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.jit import kernel
+from ..core.metric import Metric
+from ..core.vectors import FloatMatrix
+
+Norms = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+_BLOCK_BYTES = 1 << 26
+
+
+def norms_of(matrix: FloatMatrix) -> Norms:
+    """Euclidean length of each row, float32 (n,), by blocks; infinite where it overflows."""
+    norms = np.empty(len(matrix), dtype=np.float32)
+    step = max(1, _BLOCK_BYTES // (8 * max(1, matrix.shape[1])))
+    with np.errstate(over="ignore"):
+        for start in range(0, len(matrix), step):
+            block = matrix[start : start + step].astype(np.float64)
+            norms[start : start + step] = np.sqrt(np.einsum("ij,ij->i", block, block))
+    return norms
+
+
+def exact_candidates(
+    queries: FloatMatrix,
+    matrix: FloatMatrix,
+    norms: Norms,
+    metric: Metric,
+    k: int,
+    rows: Rows | None = None,
+) -> Iterator[Rows]:
+    """For each query the rows that can be among its k best: at least min(k, n), ties included.
+
+    Parameters
+    ----------
+    queries, matrix, norms
+        (q, d) and (n, d) float32, and the lengths of the rows of ``matrix``.
+    rows
+        Only these rows are looked at; all when left out.
+
+    Yields
+    ------
+    int64 rows of ``matrix``, ascending.
+    """
+    if rows is not None:
+        matrix, norms = matrix[rows], norms[rows]
+    step = max(1, _BLOCK_BYTES // (4 * max(1, len(matrix))))
+    for start in range(0, len(queries), step):
+        block = queries[start : start + step]
+        for query, products in zip(block, block @ matrix.T, strict=True):
+            found = _reachable(query, matrix, products, norms, metric, k)
+            yield found if rows is None else rows[found]
+
+
+def _reachable(
+    query: npt.NDArray[np.float32],
+    matrix: FloatMatrix,
+    products: npt.NDArray[np.float32],
+    norms: Norms,
+    metric: Metric,
+    k: int,
+) -> Rows:
+    """Rows whose upper bound reaches the k-th best lower bound."""
+    length = float(np.linalg.norm(query.astype(np.float64)))
+    lengths: npt.NDArray[np.floating] = norms
+    estimates: npt.NDArray[np.floating] = products
+    if not np.isfinite(length * float(norms.max(initial=0.0)) * 4.0e0) or (
+        length + float(norms.max(initial=0.0)) > 1e18
+    ):
+        # Squares or products of such lengths overflow float32.
+        wide = matrix.astype(np.float64)
+        lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+        estimates = wide @ query.astype(np.float64)
+    gamma = (matrix.shape[1] + 2) * 2.0**-23
+    if metric is Metric.COSINE:
+        estimates = estimates / (lengths * length)
+        slack = np.full(len(lengths), gamma, dtype=estimates.dtype)
+    elif metric is Metric.INNER_PRODUCT:
+        slack = lengths * (gamma * length)
+    else:
+        estimates = 2 * estimates - lengths * lengths
+        slack = (lengths + length) ** 2 * gamma
+    return _select(estimates, slack, min(k, len(estimates)))
+
+
+@kernel
+def _select(
+    estimates: npt.NDArray[np.floating], slack: npt.NDArray[np.floating], k: int
+) -> Rows:
+    if k == 0:
+        return np.empty(0, dtype=np.int64)
+    heap = np.full(k, -np.inf)  # a min-heap of the k best lower bounds
+    for row in range(estimates.shape[0]):
+        bound = np.float64(estimates[row]) - slack[row]
+        if bound > heap[0]:
+            at = 0
+            while True:
+                child = 2 * at + 1
+                if child >= k:
+                    break
+                if child + 1 < k and heap[child + 1] < heap[child]:
+                    child += 1
+                if heap[child] >= bound:
+                    break
+                heap[at] = heap[child]
+                at = child
+            heap[at] = bound
+    threshold = heap[0]
+    count = 0
+    for row in range(estimates.shape[0]):
+        if np.float64(estimates[row]) + slack[row] >= threshold:
+            count += 1
+    rows = np.empty(count, dtype=np.int64)
+    count = 0
+    for row in range(estimates.shape[0]):
+        if np.float64(estimates[row]) + slack[row] >= threshold:
+            rows[count] = row
+            count += 1
+    return rows

@@ -1,0 +1,27 @@
+"""What every builder of vectors is like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, Self
+
+from ..core.behaviour import Sequences
+from ..core.vectors import VectorSet
+
+#: Called with (done, total, text): how far a fit has come.
+Progress = Callable[[int, int, str], None]
+
+
+class Builder(Protocol):
+    """scikit-learn's habits: options in the constructor, stored unchanged; ``fit`` returns self;
+    what is learned ends in an underscore."""
+
+    def get_params(self) -> dict[str, Any]:
+        """The options, by name."""
+
+    def fit(self, sequences: Sequences, *, progress: Progress | None = None) -> Self:
+        """Learn from sequences."""
+
+    @property
+    def item_vectors_(self) -> VectorSet:
+        """The items' vectors, with lineage."""

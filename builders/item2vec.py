@@ -1,0 +1,198 @@
+"""Item2vec: skip-gram with negative sampling over item sequences, on gensim.
+
+Barkan & Koenigstein, "Item2Vec: Neural Item Embedding for Collaborative Filtering" (2016), after
+Mikolov et al. (2013).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import numpy as np
+
+from ..core.behaviour import Sequences
+from ..core.errors import EmptyInput
+from ..core.metric import Metric
+from ..core.vectors import VectorSet
+from .builder import Progress
+from .options import check_option, params_of
+
+#: gensim cuts a longer text silently; ours are handed over in pieces of this length.
+GENSIM_LONGEST_TEXT = 10_000
+
+
+class Item2Vec:
+    """Item vectors from sequences of items.
+
+    Parameters
+    ----------
+    dim
+        Dimensions of the vectors, at least 1.
+    window
+        Items within this distance in a sequence are each other's context; the distance used is
+        drawn uniformly from 1 to ``window`` for each position, as in word2vec. At least 1.
+    negatives
+        Noise items drawn for each pair, at least 1.
+    epochs
+        Passes over the data, at least 1.
+    min_count
+        Items seen fewer times get no vector. At least 1, which keeps every item (gensim's own
+        default of 5 drops the tail).
+    sample
+        Frequent items are left out at random beyond this share of all events; 0 keeps all.
+        A dropped item does not keep its place: its neighbours move together (as in word2vec).
+    ns_exponent
+        Noise items are drawn in proportion to count ** ns_exponent; any number. 0.75 is
+        word2vec's; the best value depends on the data (Caselles-Dupré et al. 2018).
+    alpha
+        Learning rate at the start, falling linearly to a thousandth of it; above 0.
+    seed, threads
+        The same seed gives the same vectors at ``threads=1`` only: with more, the order of the
+        updates is a race (gensim's).
+
+    Attributes
+    ----------
+    item_vectors_ : VectorSet
+        float32, metric ``COSINE``, in the order of the vocabulary, with lineage.
+
+    Notes
+    -----
+    Sequences go to gensim as integers, never as strings. Sequences of more than 10,000 items are
+    handed over in pieces of 10,000, between which no pairs are formed; gensim alone would drop
+    the rest.
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int = 64,
+        window: int = 5,
+        negatives: int = 5,
+        epochs: int = 10,
+        min_count: int = 1,
+        sample: float = 1e-3,
+        ns_exponent: float = 0.75,
+        alpha: float = 0.025,
+        seed: int = 1,
+        threads: int = 2,
+    ) -> None:
+        self.dim = dim
+        self.window = window
+        self.negatives = negatives
+        self.epochs = epochs
+        self.min_count = min_count
+        self.sample = sample
+        self.ns_exponent = ns_exponent
+        self.alpha = alpha
+        self.seed = seed
+        self.threads = threads
+
+    def get_params(self) -> dict[str, Any]:
+        """The options, by name."""
+        return params_of(self)
+
+    def fit(self, sequences: Sequences, *, progress: Progress | None = None) -> Self:
+        """Train on sequences.
+
+        Raises
+        ------
+        InvalidOption
+            An option out of its range.
+        EmptyInput
+            No item is seen ``min_count`` times, or no sequence has two items.
+        """
+        self._check_options()
+        counts = sequences.counts()
+        kept = np.flatnonzero(counts >= self.min_count)
+        if not len(kept) or not np.any(np.diff(sequences.offsets) >= 2):
+            raise EmptyInput(
+                f"Nothing to learn from: {len(sequences):,} sequences, of which "
+                f"{int(np.count_nonzero(np.diff(sequences.offsets) >= 2)):,} have two items or "
+                f"more, and {len(kept):,} items seen at least {self.min_count} times.",
+                path="sequences",
+            )
+        matrix = self._train(sequences, counts, kept, progress)
+        self.item_vectors_ = VectorSet(
+            sequences.vocabulary[kept],
+            matrix,
+            Metric.COSINE,
+            {
+                "builder": "item2vec",
+                "engine": "gensim",
+                "options": self.get_params(),
+                "sequences": len(sequences),
+                "events": len(sequences.items),
+                "items": len(kept),
+                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        )
+        return self
+
+    def _train(
+        self,
+        sequences: Sequences,
+        counts: np.ndarray[Any, np.dtype[np.int64]],
+        kept: np.ndarray[Any, np.dtype[np.int64]],
+        progress: Progress | None,
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        from gensim.models import Word2Vec
+        from gensim.models.callbacks import CallbackAny2Vec
+
+        class Report(CallbackAny2Vec):  # type: ignore[misc]
+            done = 0
+
+            def on_epoch_end(self, model: Any) -> None:
+                self.done += 1
+                if progress is not None:
+                    progress(self.done, model.epochs, "training")
+
+        model = Word2Vec(
+            vector_size=self.dim,
+            window=self.window,
+            negative=self.negatives,
+            sg=1,
+            hs=0,
+            min_count=1,
+            sample=self.sample,
+            ns_exponent=self.ns_exponent,
+            alpha=self.alpha,
+            min_alpha=self.alpha / 1000,
+            seed=self.seed,
+            workers=self.threads,
+        )
+        model.build_vocab_from_freq({int(c): int(counts[c]) for c in kept})
+        texts = _Texts(sequences)
+        model.train(
+            texts,
+            total_examples=texts.count,
+            total_words=len(sequences.items),
+            epochs=self.epochs,
+            callbacks=[Report()],
+        )
+        places = [model.wv.key_to_index[int(code)] for code in kept]
+        return np.ascontiguousarray(model.wv.vectors[places])
+
+    def _check_options(self) -> None:
+        at_least_one = ("dim", "window", "negatives", "epochs", "min_count", "threads")
+        for name in at_least_one:
+            check_option(self, name, int, lambda value: value >= 1, "a whole number of at least 1")
+        check_option(self, "sample", float, lambda value: value >= 0, "a number of at least 0")
+        check_option(self, "alpha", float, lambda value: value > 0, "a number above 0")
+        check_option(self, "ns_exponent", float, np.isfinite, "a finite number")
+        check_option(self, "seed", int, lambda value: value >= 0, "a whole number of at least 0")
+
+
+class _Texts:
+    """Sequences as gensim wants to iterate them: again and again, lists of at most 10,000."""
+
+    def __init__(self, sequences: Sequences) -> None:
+        self._sequences = sequences
+        lengths = np.diff(sequences.offsets)
+        self.count = int(np.sum(-(-lengths // GENSIM_LONGEST_TEXT)))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for codes in self._sequences:
+            for start in range(0, len(codes), GENSIM_LONGEST_TEXT):
+                yield codes[start : start + GENSIM_LONGEST_TEXT].tolist()

@@ -1,0 +1,193 @@
+"""The catalog: mapped tables of items and interactions, read in a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.orm import Session
+
+from ..core.behaviour import Interactions, encode
+from ..core.errors import EmptyInput, UnknownIds
+from ..core.ids import IdKind, Ids
+from . import schema
+from .engines import open_engine, translated_errors
+from .mapping import InteractionTable, ItemTable, map_interactions, map_items
+
+Bind = Connection | Session
+_BATCH = 50_000
+
+
+class Catalog:
+    """Items and interactions in SQL, and itemspace's bookkeeping beside them.
+
+    Parameters
+    ----------
+    engine
+        A SQLAlchemy engine, which stays the caller's, or a database URL.
+    items, id_column
+        The items: a ``Table``, an ORM class, or a table name to reflect; and the column of their
+        ids (text or integer).
+    interactions, user_column, item_column, time_column
+        The log, likewise; ``time_column=None`` where it has no times and stands in order. Times
+        are Unix seconds, dates or timestamps (those without a zone are UTC).
+
+    Raises
+    ------
+    DatabaseUnavailable, SchemaOutdated
+        On opening. Tables are reflected on first use: ``UnmappedTable``, ``UnknownColumn``.
+    """
+
+    def __init__(
+        self,
+        engine: Engine | str,
+        *,
+        items: Any = "item",
+        id_column: str = "item_id",
+        interactions: Any = "interaction",
+        user_column: str = "user_id",
+        item_column: str = "item_id",
+        time_column: str | None = "timestamp",
+    ) -> None:
+        self._owned = isinstance(engine, str)
+        self.engine = open_engine(engine) if isinstance(engine, str) else engine
+        self._items = (items, id_column)
+        self._interactions = (interactions, user_column, item_column, time_column)
+        try:
+            schema.check(self.engine)
+        except BaseException:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Catalog {self.engine.url!r}>"
+
+    def close(self) -> None:
+        """Close the connections of an engine that the catalog made itself."""
+        if self._owned:
+            self.engine.dispose()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @cached_property
+    def items(self) -> ItemTable:
+        """The mapped table of items."""
+        return map_items(self.engine, *self._items)
+
+    @cached_property
+    def interactions(self) -> InteractionTable:
+        """The mapped table of events."""
+        return map_interactions(self.engine, *self._interactions)
+
+    @property
+    def dialect(self) -> str:
+        """The database's kind: ``"sqlite"``, ``"postgresql"``, …"""
+        return self.engine.dialect.name
+
+    @contextmanager
+    def connection(self, bind: Bind | None = None) -> Iterator[Connection]:
+        """The caller's connection or session, left as it is, or one of our own for reading."""
+        with translated_errors(self.engine):
+            if isinstance(bind, Session):
+                yield bind.connection()
+            elif bind is not None:
+                yield bind
+            else:
+                with self.engine.connect() as connection:
+                    yield connection
+
+    def find_items(self, column: str, value: Any, limit: int = 2) -> list[Any]:
+        """Ids of the items whose ``column`` equals ``value``, at most ``limit``, ascending."""
+        items = self.items
+        statement = select(items.id).where(items.column(column) == value).order_by(items.id)
+        with self.connection() as connection:
+            return list(connection.scalars(statement.limit(limit)))
+
+    def read_interactions(self) -> Interactions:
+        """The whole log, streamed, as codes over vocabularies; memory is 16 bytes an event.
+
+        Events whose user or item is NULL are left out. Raises
+        :class:`~itemspace.core.errors.EmptyInput` for a log without events.
+        """
+        log = self.interactions
+        columns = [log.user, log.item] + ([] if log.time is None else [log.time])
+        statement = select(*columns).where(log.user.is_not(None), log.item.is_not(None))
+        users, items = _Coder(log.user_kind), _Coder(log.item_kind)
+        times: list[np.ndarray[Any, np.dtype[np.float64]]] = []
+        with self.connection() as connection:
+            result = connection.execution_options(yield_per=_BATCH).execute(statement)
+            for batch in result.partitions():
+                column = zip(*batch, strict=True)
+                users.add(next(column))
+                items.add(next(column))
+                times.extend(_seconds(stamps) for stamps in column)
+        if not users.codes:
+            raise EmptyInput(
+                f"The table {log.table} holds no events; load some with `itemspace ingest`.",
+                path=str(log.table),
+            )
+        user_ids, user_codes = users.finish()
+        item_ids, item_codes = items.finish()
+        stamps = np.concatenate(times) if times else None
+        return Interactions(user_ids, item_ids, user_codes, item_codes, stamps)
+
+    def recent_items(self, user: Any, limit: int, bind: Bind | None = None) -> list[Any]:
+        """The user's last items, newest first, each once, at most ``limit``.
+
+        Raises :class:`~itemspace.core.errors.UnknownIds` for a user without events.
+        """
+        log = self.interactions
+        statement = select(log.item).where(log.user == user, log.item.is_not(None))
+        statement = statement.group_by(log.item)
+        if log.time is not None:
+            statement = statement.order_by(func.max(log.time).desc(), log.item)
+        with self.connection(bind) as connection:
+            found = list(connection.scalars(statement.limit(limit)))
+        if not found:
+            raise UnknownIds(f"The user {user!r} has no events in {log.table}.", ids=[user])
+        return found
+
+    def seen_items(self, user: Any, bind: Bind | None = None) -> list[Any]:
+        """Every item that the user has an event with, each once."""
+        log = self.interactions
+        statement = select(log.item).where(log.user == user, log.item.is_not(None)).distinct()
+        with self.connection(bind) as connection:
+            return list(connection.scalars(statement))
+
+
+class _Coder:
+    """Ids → codes in order of appearance, batch by batch; sorted at the end."""
+
+    def __init__(self, kind: IdKind) -> None:
+        self._kind: IdKind = kind
+        self._known: dict[Any, int] = {}
+        self.codes: list[np.ndarray[Any, np.dtype[np.int32]]] = []
+
+    def add(self, values: Iterable[Any]) -> None:
+        known = self._known
+        self.codes.append(
+            np.fromiter((known.setdefault(value, len(known)) for value in values), np.int32)
+        )
+
+    def finish(self) -> tuple[Ids, np.ndarray[Any, np.dtype[np.int32]]]:
+        vocabulary, code_of = encode(Ids(self._known, self._kind))
+        return vocabulary, code_of[np.concatenate(self.codes)]
+
+
+def _seconds(stamps: Iterable[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([_unix(stamp) for stamp in stamps], dtype=np.float64)
+
+
+def _unix(stamp: Any) -> float:
+    if isinstance(stamp, datetime):
+        return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
+    return 0.0 if stamp is None else float(stamp)

@@ -1,0 +1,111 @@
+"""Tables that exist, mapped: which columns hold the ids, the users and the times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Engine, FromClause, MetaData, Table, inspect
+from sqlalchemy.exc import NoInspectionAvailable, NoSuchTableError
+
+from ..core.errors import UnknownColumn, UnmappedTable
+from ..core.ids import IdKind
+from .engines import translated_errors
+
+
+@dataclass(frozen=True, eq=False)
+class ItemTable:
+    """The items: one row each."""
+
+    table: FromClause
+    id: ColumnElement[Any]
+    id_kind: IdKind
+
+    @property
+    def columns(self) -> dict[str, ColumnElement[Any]]:
+        """Name → column, in the table's order."""
+        return dict(self.table.c)
+
+    def column(self, name: str) -> ColumnElement[Any]:
+        """One column; :class:`UnknownColumn` names those there are."""
+        return _column(self.table, name)
+
+
+@dataclass(frozen=True, eq=False)
+class InteractionTable:
+    """The log: one row per event."""
+
+    table: FromClause
+    user: ColumnElement[Any]
+    item: ColumnElement[Any]
+    time: ColumnElement[Any] | None
+    user_kind: IdKind
+    item_kind: IdKind
+
+
+def map_items(engine: Engine, source: Any, id_column: str) -> ItemTable:
+    """Map a ``Table``, an ORM class, or the name of a table (``schema.table``) to reflect.
+
+    Raises
+    ------
+    UnmappedTable
+        No such table.
+    UnknownColumn
+        The table has no column of that name, or its type is no text and no integer.
+    """
+    found = _table(engine, source, "items")
+    column = _column(found, id_column)
+    return ItemTable(found, column, _kind(column))
+
+
+def map_interactions(
+    engine: Engine, source: Any, user_column: str, item_column: str, time_column: str | None
+) -> InteractionTable:
+    """Map the table of events; ``time_column`` may be absent when it is ``None``."""
+    found = _table(engine, source, "interactions")
+    user, item = _column(found, user_column), _column(found, item_column)
+    time = None if time_column is None else _column(found, time_column)
+    return InteractionTable(found, user, item, time, _kind(user), _kind(item))
+
+
+def _table(engine: Engine, source: Any, what: str) -> FromClause:
+    if isinstance(source, FromClause):
+        return source
+    if not isinstance(source, str):
+        try:
+            mapped: FromClause = inspect(source).local_table
+        except (NoInspectionAvailable, AttributeError) as error:
+            raise UnmappedTable(
+                f"{source!r} is no Table, ORM class or table name; name the table of the {what}."
+            ) from error
+        return mapped
+    schema, _, name = source.rpartition(".")
+    try:
+        with translated_errors(engine):
+            return Table(name, MetaData(), schema=schema or None, autoload_with=engine)
+    except NoSuchTableError as error:
+        raise UnmappedTable(
+            f"There is no table {source!r} in {engine.url!r}; load one with `itemspace ingest`, "
+            f"or name the table of the {what}."
+        ) from error
+
+
+def _column(found: FromClause, name: str) -> ColumnElement[Any]:
+    if name not in found.c:
+        raise UnknownColumn(
+            f"The table {found} has no column {name!r}; it has: {', '.join(found.c.keys())}.",
+            column=name,
+        )
+    return found.c[name]
+
+
+def _kind(column: ColumnElement[Any]) -> IdKind:
+    kinds: dict[type, IdKind] = {int: "int", str: "str"}
+    try:
+        return kinds[column.type.python_type]
+    except (KeyError, NotImplementedError):
+        name = column.name if isinstance(column, Column) else str(column)
+        raise UnknownColumn(
+            f"The column {name!r} is of type {column.type}; ids are texts or integers.",
+            column=name,
+        ) from None

@@ -1,0 +1,172 @@
+"""Builds, spaces and versions: rows of the bookkeeping, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+
+from ..core.errors import NothingPublished, PublishConflict, UnknownBuild, UnknownSpace
+from ..core.ids import IdKind
+from ..core.metric import Metric
+from ..core.vectors import VectorSet
+from .bookkeeping import build_table, space_table, version_table
+from .catalog import Catalog
+
+
+@dataclass(frozen=True)
+class Build:
+    """Vectors that a builder made, or that came in from outside."""
+
+    id: int
+    builder: str
+    path: Path
+    checksum: str
+    item_count: int
+    dim: int
+    metric: Metric
+    lineage: Mapping[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Version:
+    """One immutable published state of a space."""
+
+    space: str
+    number: int
+    build_id: int | None
+    url: str
+    checksum: str
+    item_count: int
+    dim: int
+    metric: Metric
+    id_kind: IdKind
+    lineage: Mapping[str, Any]
+    created_at: datetime
+
+
+def record_build(
+    catalog: Catalog, vectors: VectorSet, *, builder: str, path: Path, checksum: str
+) -> Build:
+    """Note vectors that were saved to ``path`` (:meth:`VectorSet.save` gave the checksum)."""
+    values = {
+        "builder": builder,
+        "path": str(path.resolve()),
+        "checksum": checksum,
+        "item_count": len(vectors),
+        "dim": vectors.dim,
+        "metric": vectors.metric.value,
+        "lineage": dict(vectors.lineage),
+        "created_at": datetime.now(UTC),
+    }
+    with catalog.engine.begin() as connection:
+        number = connection.execute(insert(build_table).values(values)).inserted_primary_key[0]
+    return get_build(catalog, number)
+
+
+def get_build(catalog: Catalog, number: int | None = None) -> Build:
+    """A build by its number; the newest when left out. Raises :class:`UnknownBuild`."""
+    statement = select(build_table).order_by(build_table.c.id.desc()).limit(1)
+    if number is not None:
+        statement = statement.where(build_table.c.id == number)
+    with catalog.connection() as connection:
+        row = connection.execute(statement).one_or_none()
+    if row is None:
+        what = "There is no build yet" if number is None else f"There is no build {number}"
+        raise UnknownBuild(f"{what}; make one with `itemspace build item2vec`.")
+    facts = dict(row._mapping)
+    return Build(**{**facts, "path": Path(row.path), "metric": Metric(row.metric)})
+
+
+def add_version(
+    catalog: Catalog, space: str, number: int, vectors: VectorSet, *, url: str, build: Build | None
+) -> Version:
+    """Note a loaded version (and the space, if it is new); it is not live yet."""
+    now = datetime.now(UTC)
+    values = {
+        "space": space,
+        "number": number,
+        "build_id": build.id if build else None,
+        "url": url,
+        "checksum": build.checksum if build else "",
+        "item_count": len(vectors),
+        "dim": vectors.dim,
+        "metric": vectors.metric.value,
+        "id_kind": vectors.ids.kind,
+        "lineage": dict(vectors.lineage),
+        "created_at": now,
+    }
+    with catalog.engine.begin() as connection:
+        known = select(space_table.c.name).where(space_table.c.name == space)
+        if connection.execute(known).first() is None:
+            connection.execute(insert(space_table).values(name=space, created_at=now))
+        connection.execute(insert(version_table).values(values))
+    return get_version(catalog, space, number)
+
+
+def next_number(catalog: Catalog, space: str) -> int:
+    """The number that the space's next version gets, from 1."""
+    statement = select(func.max(version_table.c.number)).where(version_table.c.space == space)
+    with catalog.connection() as connection:
+        return (connection.scalar(statement) or 0) + 1
+
+
+def live_number(catalog: Catalog, space: str) -> int | None:
+    """The live version's number; ``None`` where nothing is published (or no such space is)."""
+    statement = select(space_table.c.live_version).where(space_table.c.name == space)
+    with catalog.connection() as connection:
+        number: int | None = connection.scalar(statement)
+        return number
+
+
+def get_version(catalog: Catalog, space: str, number: int | None = None) -> Version:
+    """A version by its number; the live one when left out.
+
+    Raises :class:`UnknownSpace` or :class:`NothingPublished`.
+    """
+    with catalog.connection() as connection:
+        names = list(connection.scalars(select(space_table.c.name)))
+        if space not in names:
+            known = ", ".join(names) or "none yet"
+            raise UnknownSpace(
+                f"There is no space {space!r} (there are: {known}); `itemspace publish` makes it."
+            )
+        live = select(space_table.c.live_version).where(space_table.c.name == space)
+        wanted = live.scalar_subquery() if number is None else number
+        row = connection.execute(
+            select(version_table).where(
+                version_table.c.space == space, version_table.c.number == wanted
+            )
+        ).one_or_none()
+    if row is None:
+        what = "has no live version" if number is None else f"has no version {number}"
+        raise NothingPublished(f"The space {space!r} {what}; run `itemspace publish`.")
+    return _version(row)
+
+
+def swap_live(catalog: Catalog, space: str, *, expected: int | None, number: int) -> None:
+    """Move the live pointer from ``expected`` to ``number``, in one compare-and-swap.
+
+    Raises :class:`PublishConflict` where it no longer stands at ``expected``.
+    """
+    pointer = space_table.c.live_version
+    holds = pointer.is_(None) if expected is None else pointer == expected
+    statement = update(space_table).where(space_table.c.name == space, holds)
+    with catalog.engine.begin() as connection:
+        moved = connection.execute(statement.values(live_version=number)).rowcount
+    if moved != 1:
+        raise PublishConflict(
+            f"The live version of {space!r} is no longer {expected}: another publisher was "
+            "faster. Its version serves on; publish again."
+        )
+
+
+def _version(row: Row[Any]) -> Version:
+    facts = dict(row._mapping)
+    facts.pop("id")
+    return Version(**{**facts, "metric": Metric(row.metric)})

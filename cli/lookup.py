@@ -1,0 +1,113 @@
+"""``itemspace similar`` and ``itemspace recommend``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import select
+
+from ..catalog import parse_condition
+from ..core.errors import DuplicateIds, InvalidId, UnknownIds, UsageError
+from ..core.ids import IdKind
+from ..space import Lookup, Space
+from ..users import recommend as recommend_for
+from .output import FormatOption, OutputFormat, print_rows
+from .settings import DatabaseOption, Settings, SpaceOption
+
+CountOption = Annotated[int, typer.Option("-k", help="How many items.", min=1)]
+WhereOption = Annotated[
+    str | None,
+    typer.Option("--where", "-w", help="A condition over the items' columns: year >= 1990"),
+]
+ColumnsOption = Annotated[
+    str | None, typer.Option(help="Columns to show, with commas between; all if left out.")
+]
+
+
+def similar(
+    item: Annotated[str | None, typer.Argument(help="Id of the item.")] = None,
+    title: Annotated[str | None, typer.Option(help="The item's title, instead of its id.")] = None,
+    k: CountOption = 10,
+    where: WhereOption = None,
+    columns: ColumnsOption = None,
+    output: FormatOption = OutputFormat.TABLE,
+    space: SpaceOption = None,
+    database: DatabaseOption = None,
+) -> None:
+    """The items nearest to an item that meet a condition."""
+    if (item is None) == (title is None):
+        raise UsageError("Name the item by its id, or by --title.")
+    with _space(database, space) as opened:
+        subject = _by_title(opened, title) if title is not None else _id(item, opened.items.id_kind)
+        _answer(opened, opened.similar_to(subject, k), where, columns, output)
+
+
+def recommend(
+    user: Annotated[str, typer.Option(help="Id of the user.")],
+    k: CountOption = 10,
+    recent: Annotated[int, typer.Option(help="How many of the last items count.", min=1)] = 10,
+    seen: Annotated[bool, typer.Option(help="Whether seen items may come back.")] = False,
+    where: WhereOption = None,
+    columns: ColumnsOption = None,
+    output: FormatOption = OutputFormat.TABLE,
+    space: SpaceOption = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Items for a user: near the mean of the last ones, without those seen."""
+    with _space(database, space) as opened:
+        who = _id(user, opened.catalog.interactions.user_kind)
+        near = recommend_for(opened, who, k, recent=recent, exclude_seen=not seen)
+        _answer(opened, near, where, columns, output)
+
+
+@contextmanager
+def _space(database: str | None, space: str | None) -> Iterator[Space]:
+    settings = Settings.load(database=database, space=space)
+    with settings.catalog() as catalog, Space.open(catalog, settings.space) as opened:
+        yield opened
+
+
+def _answer(
+    space: Space, near: Lookup, where: str | None, columns: str | None, output: OutputFormat
+) -> None:
+    mapped = space.items.columns
+    statement = select(*mapped.values(), near.score)
+    if where is not None:
+        statement = statement.where(parse_condition(where, mapped))
+    shown = None if columns is None else [name.strip() for name in columns.split(",")]
+    for name in shown or ():
+        space.items.column(name)
+    print_rows(near.execute(statement=statement), output, shown)
+
+
+def _by_title(space: Space, title: str | None) -> Any:
+    found = space.catalog.find_items("title", title)
+    if not found:
+        raise UnknownIds(
+            f"No item has the title {title!r}; titles are compared to the letter.", ids=[title]
+        )
+    if len(found) > 1:
+        raise DuplicateIds(
+            f"Several items have the title {title!r}, {found[0]!r} and {found[1]!r} among them; "
+            "name the item by its id.",
+            ids=found,
+        )
+    return found[0]
+
+
+def _id(text: str | None, kind: IdKind) -> Any:
+    if kind == "str":
+        return text
+    try:
+        return int(text or "")
+    except ValueError:
+        raise InvalidId(f"Ids are integers here; received {text!r}.") from None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(similar)
+    app.command()(recommend)

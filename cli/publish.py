@@ -1,0 +1,41 @@
+"""``itemspace publish``: a recorded build becomes a space's live version."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..catalog.records import get_build
+from ..publishing import publish_build
+from .output import say
+from .settings import DatabaseOption, Settings, SpaceOption
+
+
+def publish(
+    build: Annotated[
+        int | None, typer.Argument(help="Number of the build; the newest if left out.")
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="Retriever URL, such as lsh:///data/published (ITEMSPACE_TO).", show_default=False
+        ),
+    ] = None,
+    space: SpaceOption = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Load a build into a backend and make it the live version."""
+    settings = Settings.load(database=database, space=space, to=to)
+    with settings.catalog() as catalog:
+        found = get_build(catalog, build)
+        version = publish_build(catalog, found, settings.to, space=settings.space)
+    say(
+        f"Version {version.number} of {version.space!r} is live: {version.item_count:,} items × "
+        f"{version.dim} from build {found.id}"
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(publish)

@@ -1,0 +1,110 @@
+"""Settings: a flag, else an environment variable, else ``itemspace.toml``, else a default."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..catalog import Catalog, ensure, open_engine
+from ..core.errors import InvalidOption
+
+FILE = "itemspace.toml"
+DEFAULTS = {
+    "database": "sqlite:///itemspace.db",
+    "home": "itemspace-data",
+    "space": "items",
+    "to": None,
+    "items": "item",
+    "id_column": "item_id",
+    "interactions": "interaction",
+    "user_column": "user_id",
+    "item_column": "item_id",
+    "time_column": "timestamp",
+}
+
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database", "-d", help="SQLAlchemy URL (ITEMSPACE_DATABASE).", show_default=False
+    ),
+]
+SpaceOption = Annotated[
+    str | None,
+    typer.Option("--space", help="Name of the space (ITEMSPACE_SPACE).", show_default=False),
+]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a command runs with."""
+
+    database: str
+    home: Path
+    space: str
+    to: str
+    mapping: dict[str, Any]
+
+    @classmethod
+    def load(cls, **flags: Any) -> Settings:
+        """Resolve every setting; flags that are ``None`` were not given."""
+        found = {name: _resolve(name, flags.get(name)) for name in DEFAULTS}
+        to = found["to"] or f"lsh:{found['home']}/published"
+        return cls(
+            database=found["database"],
+            home=Path(found["home"]),
+            space=found["space"],
+            to=to,
+            mapping={name: found[name] or None for name in list(DEFAULTS)[4:]},
+        )
+
+    def new_build_path(self, builder: str) -> Path:
+        """A place for a new vector set, named by the time."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        return self.home / "builds" / f"{stamp}-{builder}"
+
+    @contextmanager
+    def catalog(self, *, create: bool = False) -> Iterator[Catalog]:
+        """The catalog; with ``create``, a new database gets itemspace's tables."""
+        engine = open_engine(self.database, create=create)
+        try:
+            if create:
+                ensure(engine)
+            yield Catalog(engine, **self.mapping)
+        finally:
+            engine.dispose()
+
+
+def _resolve(name: str, flag: Any) -> Any:
+    if flag is not None:
+        return flag
+    return os.environ.get(f"ITEMSPACE_{name.upper()}") or _file().get(name) or DEFAULTS[name]
+
+
+@cache
+def _file() -> dict[str, Any]:
+    path = Path(FILE)
+    if not path.is_file():
+        return {}
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidOption(
+            f"{FILE} is not valid TOML: {error}.", option=FILE, received=None
+        ) from error
+    unknown = sorted(set(found) - set(DEFAULTS))
+    if unknown:
+        raise InvalidOption(
+            f"{FILE} has the unknown setting {unknown[0]!r}; it may have: {', '.join(DEFAULTS)}.",
+            option=unknown[0],
+            received=found[unknown[0]],
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Value types and contracts; imports no driver."""

@@ -1,0 +1,284 @@
+"""Ids: strings or int64, one kind per set, never hashed, never altered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import DuplicateIds, InvalidId
+
+IdKind = Literal["int", "str"]
+Int64Array = npt.NDArray[np.int64]
+ByteArray = npt.NDArray[np.uint8]
+
+MAX_ID_LENGTH = 255
+_SHOWN = 5
+
+
+class Ids:
+    """An immutable sequence of ids of one kind.
+
+    Strings are UTF-8 without NUL, at most 255 characters, kept as one blob of bytes with
+    (n + 1) int64 offsets; integers are int64. Order and equality of strings are those of their
+    code points (which UTF-8 keeps byte by byte).
+
+    Parameters
+    ----------
+    values
+        Strings or integers: a list, any iterable, a NumPy array (integer, ``U``, ``StringDType``
+        or object), or ``Ids`` themselves.
+    kind
+        ``"int"`` or ``"str"``; found from the values when left out. Needed for an empty set.
+
+    Raises
+    ------
+    InvalidId
+        A value of another kind, a bool, a float, a string that is too long, holds NUL or is no
+        valid Unicode, an integer outside int64.
+    """
+
+    __slots__ = ("_blob", "_index", "_offsets", "_values", "kind")
+
+    kind: IdKind
+
+    def __init__(self, values: Iterable[Any], kind: IdKind | None = None) -> None:
+        self._index: _Index | None = None
+        if isinstance(values, Ids):
+            _check_kind(values, kind)
+            self._adopt(values.kind, values._values, values._blob, values._offsets)
+            return
+        if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
+            self._adopt("int", _to_int64(values), None, None)
+        else:
+            items = values.tolist() if isinstance(values, np.ndarray) else list(values)
+            found = kind or (_kind_of(items[0]) if items else "int")
+            if found == "int":
+                self._adopt("int", _to_int64(_checked_ints(items)), None, None)
+            else:
+                self._adopt("str", None, *_encode(items))
+        _check_kind(self, kind)
+
+    @classmethod
+    def from_buffers(cls, blob: ByteArray, offsets: Int64Array) -> Ids:
+        """String ids over buffers as :attr:`buffers` gives them (not copied, not checked)."""
+        ids = cls.__new__(cls)
+        ids._index = None
+        ids._adopt("str", None, blob, offsets)
+        return ids
+
+    def _adopt(
+        self,
+        kind: IdKind,
+        values: Int64Array | None,
+        blob: ByteArray | None,
+        offsets: Int64Array | None,
+    ) -> None:
+        self.kind = kind
+        self._values, self._blob, self._offsets = values, blob, offsets
+
+    @property
+    def buffers(self) -> dict[str, np.ndarray[Any, Any]]:
+        """What a file stores: ``{"ids": int64 (n,)}`` or ``{"ids_utf8": …, "ids_offsets": …}``."""
+        if self._values is not None:
+            return {"ids": self._values}
+        assert self._blob is not None and self._offsets is not None
+        return {"ids_utf8": self._blob, "ids_offsets": self._offsets}
+
+    def __len__(self) -> int:
+        if self._values is not None:
+            return len(self._values)
+        assert self._offsets is not None
+        return len(self._offsets) - 1
+
+    @overload
+    def __getitem__(self, key: int) -> int | str: ...
+    @overload
+    def __getitem__(self, key: slice | npt.NDArray[Any]) -> Ids: ...
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, int | np.integer):
+            if self._values is not None:
+                return int(self._values[key])
+            return self._bytes(range(len(self))[int(key)]).decode()
+        rows = np.arange(len(self))[key]
+        if self._values is not None:
+            return Ids(self._values[rows])
+        return Ids.from_buffers(*_join([self._bytes(row) for row in rows.tolist()]))
+
+    def __iter__(self) -> Iterator[int | str]:
+        return iter(self.to_list())
+
+    def __contains__(self, value: object) -> bool:
+        if _kind_of(value) != self.kind:
+            return False
+        return bool(self.rows_of(Ids([value], self.kind))[0] >= 0)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Ids):
+            return NotImplemented
+        mine, theirs = self.buffers, other.buffers
+        return mine.keys() == theirs.keys() and all(
+            np.array_equal(mine[name], theirs[name]) for name in mine
+        )
+
+    def __hash__(self) -> int:
+        raise TypeError("Ids are not hashable")
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self[:_SHOWN]))
+        return f"Ids([{shown}{', …' if len(self) > _SHOWN else ''}], kind={self.kind!r}, n={len(self)})"
+
+    def to_list(self) -> list[Any]:
+        """As a list of ``int`` or ``str``."""
+        if self._values is not None:
+            return self._values.tolist()
+        return [piece.decode() for piece in self._all_bytes()]
+
+    def to_array(self) -> npt.NDArray[Any]:
+        """As an array: int64, or object of ``str``."""
+        if self._values is not None:
+            return self._values
+        array = np.empty(len(self), dtype=object)
+        array[:] = self.to_list()
+        return array
+
+    def rows_of(self, ids: Ids) -> Int64Array:
+        """Row of each of ``ids`` in this set, -1 where it is absent; int64, (len(ids),).
+
+        Where an id stands more than once, its first row. The first call builds the lookup.
+        """
+        if ids.kind != self.kind:
+            if len(ids) == 0 or len(self) == 0:
+                return np.full(len(ids), -1, dtype=np.int64)
+            raise InvalidId(
+                f"These ids are of kind {self.kind!r}, but {ids[0]!r} is of kind {ids.kind!r}; "
+                f"use {self.kind} ids."
+            )
+        if self._index is None:
+            self._index = _Index(self)
+        return self._index.rows_of(ids)
+
+    def check_unique(self, what: str = "these ids") -> None:
+        """Raise :class:`DuplicateIds`, naming some, where an id stands more than once."""
+        rows = self.rows_of(self)
+        repeated = np.flatnonzero(rows != np.arange(len(self)))
+        if repeated.size:
+            some = self[repeated[:_SHOWN]].to_list()
+            raise DuplicateIds(
+                f"{repeated.size} duplicate ids in {what}, {some[0]!r} among them; "
+                "each id may stand only once.",
+                ids=some,
+            )
+
+    def concat(self, other: Ids) -> Ids:
+        """These ids followed by ``other``."""
+        if self._values is not None and other._values is not None:
+            return Ids(np.concatenate([self._values, other._values]))
+        if len(self) == 0:
+            return other
+        if len(other) == 0:
+            return self
+        if self.kind != other.kind:
+            raise InvalidId(f"Cannot join {self.kind} ids and {other.kind} ids.")
+        mine, theirs = self.buffers, other.buffers
+        return Ids.from_buffers(
+            np.concatenate([mine["ids_utf8"], theirs["ids_utf8"]]),
+            np.concatenate(
+                [mine["ids_offsets"], theirs["ids_offsets"][1:] + mine["ids_offsets"][-1]]
+            ),
+        )
+
+    def _bytes(self, row: int) -> bytes:
+        assert self._blob is not None and self._offsets is not None
+        return self._blob[self._offsets[row] : self._offsets[row + 1]].tobytes()
+
+    def _all_bytes(self) -> list[bytes]:
+        assert self._blob is not None and self._offsets is not None
+        blob, ends = self._blob.tobytes(), self._offsets.tolist()
+        return [blob[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+
+
+class _Index:
+    """id → first row: a sorted array for integers, a dict over UTF-8 bytes for strings."""
+
+    def __init__(self, ids: Ids) -> None:
+        self._rows: dict[bytes, int] = {}
+        self._order: Int64Array | None = None
+        if ids._values is not None:
+            self._order = np.argsort(ids._values, kind="stable")
+            self._sorted = ids._values[self._order]
+        else:
+            for row, piece in enumerate(ids._all_bytes()):
+                self._rows.setdefault(piece, row)
+
+    def rows_of(self, ids: Ids) -> Int64Array:
+        if self._order is None:
+            find = self._rows.get
+            return np.fromiter((find(p, -1) for p in ids._all_bytes()), np.int64, len(ids))
+        rows = np.full(len(ids), -1, dtype=np.int64)
+        if self._sorted.size == 0:
+            return rows
+        wanted = ids.to_array()
+        at = np.minimum(np.searchsorted(self._sorted, wanted), self._sorted.size - 1)
+        found = self._sorted[at] == wanted
+        rows[found] = self._order[at[found]]
+        return rows
+
+
+def _kind_of(value: object) -> IdKind:
+    if isinstance(value, str):
+        return "str"
+    if isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_):
+        return "int"
+    raise InvalidId(
+        f"An id is a string or an integer; received {value!r} of type {type(value).__name__}."
+    )
+
+
+def _check_kind(ids: Ids, kind: IdKind | None) -> None:
+    if kind is not None and ids.kind != kind and len(ids):
+        raise InvalidId(f"Expected {kind} ids; received {ids[0]!r}, of kind {ids.kind!r}.")
+
+
+def _checked_ints(items: list[Any]) -> npt.NDArray[Any]:
+    for value in items:
+        if _kind_of(value) != "int":
+            raise InvalidId(f"Expected int ids throughout; received {value!r} among them.")
+    try:
+        return np.array(items, dtype=np.int64)
+    except OverflowError:
+        wide = next(v for v in items if not -(2**63) <= v < 2**63)
+        raise InvalidId(f"Integer ids are int64; {wide} does not fit. Use strings.") from None
+
+
+def _to_int64(values: npt.NDArray[Any]) -> Int64Array:
+    if values.ndim != 1:
+        raise InvalidId(f"Ids are one-dimensional; received an array of shape {values.shape}.")
+    if values.dtype.kind == "u" and values.size and int(values.max()) >= 2**63:
+        raise InvalidId(f"Integer ids are int64; {int(values.max())} does not fit. Use strings.")
+    return np.ascontiguousarray(values, dtype=np.int64)
+
+
+def _encode(items: list[Any]) -> tuple[ByteArray, Int64Array]:
+    pieces = []
+    for value in items:
+        if not isinstance(value, str):
+            raise InvalidId(f"Expected str ids throughout; received {value!r} among them.")
+        if len(value) > MAX_ID_LENGTH or "\0" in value:
+            raise InvalidId(
+                f"String ids have at most {MAX_ID_LENGTH} characters and no NUL; "
+                f"received {value[:40]!r} of {len(value)} characters."
+            )
+        try:
+            pieces.append(value.encode())
+        except UnicodeEncodeError as error:
+            raise InvalidId(f"The id {value!r} is not valid Unicode text.") from error
+    return _join(pieces)
+
+
+def _join(pieces: list[bytes]) -> tuple[ByteArray, Int64Array]:
+    offsets = np.zeros(len(pieces) + 1, dtype=np.int64)
+    np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)), out=offsets[1:])
+    return np.frombuffer(b"".join(pieces), dtype=np.uint8), offsets

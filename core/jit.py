@@ -1,0 +1,26 @@
+"""The one way in which kernels are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kernel(function: F) -> F:
+    """Compile with numba: cached on disk, without the GIL, IEEE arithmetic in source order.
+
+    Never ``parallel=True``: numba's thread layers die in forked children and under several
+    threads; run nogil kernels in a thread pool instead.
+    """
+    compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return compiled
+
+
+def fast_kernel(function: F) -> F:
+    """As :func:`kernel`, but sums may be reordered (and so vectorised): for estimates only."""
+    compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)(function)
+    return compiled

@@ -1,0 +1,60 @@
+"""itemspace: behaviour logs to vectors, and SQL-driven item lookups over any vector backend."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .adapters import create_retriever, open_retriever
+    from .core.behaviour import Interactions, Sequences
+    from .core.errors import ItemspaceError
+    from .core.ids import Ids
+    from .core.metric import Metric
+    from .core.neighbors import Completeness, Neighbors
+    from .core.retriever import IdFilter, Retriever
+    from .core.vectors import VectorSet
+
+_HOMES = {
+    "Completeness": "core.neighbors",
+    "IdFilter": "core.retriever",
+    "Ids": "core.ids",
+    "Interactions": "core.behaviour",
+    "ItemspaceError": "core.errors",
+    "Metric": "core.metric",
+    "Neighbors": "core.neighbors",
+    "Retriever": "core.retriever",
+    "Sequences": "core.behaviour",
+    "VectorSet": "core.vectors",
+    "create_retriever": "adapters.registry",
+    "open_retriever": "adapters.registry",
+}
+
+__version__ = "0.1.0"
+__all__ = [
+    "Completeness",
+    "IdFilter",
+    "Ids",
+    "Interactions",
+    "ItemspaceError",
+    "Metric",
+    "Neighbors",
+    "Retriever",
+    "Sequences",
+    "VectorSet",
+    "create_retriever",
+    "open_retriever",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

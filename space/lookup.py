@@ -1,0 +1,201 @@
+"""A lookup: the items near something that match a SQL condition, as rows of one's own SELECT."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, select
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.util import find_tables
+
+from ..catalog.candidates import ITEM_ID, RANK, SCORE, candidates, placeholder
+from ..catalog.catalog import Bind
+from ..catalog.mapping import ItemTable
+from ..core.errors import InvalidCondition, UnsupportedError
+from ..core.ids import Ids
+from ..core.neighbors import Completeness, NeighborList
+from ..core.retriever import Retriever
+from ..core.vectors import FloatMatrix
+from .planner import Plan, Planner
+
+
+class Ground(Protocol):
+    """What a lookup needs of its space."""
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def items(self) -> ItemTable: ...
+
+    @property
+    def retriever(self) -> Retriever: ...
+
+    def connection(self, bind: Bind | None) -> AbstractContextManager[Connection]: ...
+
+
+class Rows(Sequence[Row[Any]]):
+    """The rows of a lookup, and what they are worth."""
+
+    def __init__(
+        self,
+        rows: Sequence[Row[Any]],
+        keys: Sequence[str],
+        *,
+        completeness: Completeness,
+        plan: Plan,
+        version: int,
+    ) -> None:
+        self._rows = rows
+        self.keys = tuple(keys)
+        #: Whether the k items were found, and if not, why.
+        self.completeness = completeness
+        #: How the answer was found.
+        self.plan = plan
+        #: The space's version that answered.
+        self.version = version
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._rows[key]
+
+    def __repr__(self) -> str:
+        return f"<Rows: {len(self)}, {self.completeness}, version {self.version}; {self.plan}>"
+
+
+class Lookup:
+    """The k items nearest to a query vector, to be joined into a SELECT.
+
+    Made by :meth:`Space.similar_to` and :meth:`Space.near`. ``score`` (float, higher is better),
+    ``rank`` (from 1) and ``item_id`` are columns for use in the statement.
+    """
+
+    def __init__(
+        self, space: Ground, query: FloatMatrix, k: int, excluded: Ids, name: str = "near"
+    ) -> None:
+        self._space, self._query, self._k = space, query, k
+        self._excluded, self._name = excluded, name
+        self._columns = placeholder(name, space.items.id_kind).c
+
+    @property
+    def score(self) -> ColumnElement[Any]:
+        """The item's score; see :class:`~itemspace.core.metric.Metric`."""
+        return self._columns[SCORE]
+
+    @property
+    def rank(self) -> ColumnElement[Any]:
+        """1 for the nearest item, and so on."""
+        return self._columns[RANK]
+
+    def execute(self, bind: Bind | None = None, statement: Select[Any] | None = None) -> Rows:
+        """Run ``statement`` over the k nearest items that match it.
+
+        Parameters
+        ----------
+        bind
+            The caller's Session or Connection; nothing is committed. One of our own when left
+            out.
+        statement
+            A ``select()`` whose FROM has the mapped items table. WHERE and joins are the
+            condition; the k nearest items that meet it are found first, then GROUP BY, ORDER BY
+            and LIMIT apply to their rows. Without ORDER BY, nearest first. When left out: all
+            columns of the items and the score.
+
+        Returns
+        -------
+        Rows
+            ``completeness`` is ``FULL`` where k distinct items were found, and ``EXHAUSTED``
+            where no more match. Items without a vector never match, nor do vectors without a
+            row.
+
+        Raises
+        ------
+        InvalidCondition
+            The items table is not in the statement's FROM.
+        UnsupportedError
+            The score is used in WHERE.
+        """
+        items = self._space.items
+        if statement is None:
+            statement = select(*items.columns.values(), self.score)
+        self._check(statement, items)
+        with self._space.connection(bind) as connection:
+            planner = Planner(
+                self._space.retriever,
+                items,
+                connection,
+                statement,
+                self._query,
+                self._k,
+                self._excluded,
+            )
+            found, plan = planner.resolve(conditioned=_narrows(statement, items))
+            started = time.perf_counter()
+            result = connection.execute(self._joined(statement, items, found, connection))
+            keys, rows = list(result.keys()), result.all()
+            seconds = plan.seconds_sql + time.perf_counter() - started
+        plan = replace(plan, statements=plan.statements + 1, seconds_sql=seconds)
+        return Rows(
+            rows,
+            keys,
+            completeness=found.completeness,
+            plan=plan,
+            version=self._space.version,
+        )
+
+    def _joined(
+        self, statement: Select[Any], items: ItemTable, found: NeighborList, connection: Connection
+    ) -> Select[Any]:
+        """The statement joined with the found items; a CTE stands for the placeholder's name."""
+        near = candidates(
+            connection.dialect.name,
+            self._name,
+            items.id_kind,
+            found.ids.tolist(),
+            found.scores.tolist(),
+        )
+        joined = statement.add_cte(near).where(items.id == self._columns[ITEM_ID])
+        if not statement._order_by_clauses and not statement._group_by_clauses:
+            joined = joined.order_by(self.rank)
+        return joined
+
+    def _check(self, statement: Select[Any], items: ItemTable) -> None:
+        if items.table not in _tables(statement):
+            raise InvalidCondition(
+                f"The statement does not select from {items.table}, the mapped items; add it to "
+                "the FROM.",
+                text=str(statement),
+            )
+        condition = statement.whereclause
+        if condition is not None and any(
+            column is self._columns[name]
+            for column in visitors.iterate(condition)
+            for name in (SCORE, RANK, ITEM_ID)
+        ):
+            raise UnsupportedError(
+                "A WHERE on the score would change which items are the k nearest; ask for a "
+                "larger k and filter the rows, or use HAVING."
+            )
+
+
+def _tables(statement: Select[Any]) -> list[Any]:
+    return [
+        found
+        for source in statement.get_final_froms()
+        for found in find_tables(source, include_joins=True, include_aliases=True)
+    ]
+
+
+def _narrows(statement: Select[Any], items: ItemTable) -> bool:
+    """Whether the statement can hold fewer items than the table."""
+    if statement.whereclause is not None:
+        return True
+    # Its FROM beside the placeholder is more than the items alone.
+    others = [t for t in _tables(statement) if t is not items.table and t.name != "near"]
+    return bool(others)
