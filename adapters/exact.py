@@ -25,13 +25,12 @@ class ExactOptions:
 class NoIndex:
     """Leaves every row to the exact scan."""
 
-    supports_filter = True
-    rescores = True
+    capabilities = Capabilities(is_exact=True, supports_exact_ties=True)
     tail_limit = sys.maxsize
     scan_limit = sys.maxsize
 
-    def __init__(self, dim: int, metric: Metric, options: ExactOptions) -> None:
-        self.dim, self.metric = dim, metric
+    def __init__(self, _dim: int, _metric: Metric, _options: ExactOptions) -> None:
+        """Nothing to prepare."""
 
     def add(self, matrix: FloatMatrix) -> None:
         """Nothing to do."""
@@ -54,8 +53,4 @@ class NoIndex:
         return {}
 
 
-backend = InProcessBackend(
-    ExactOptions,
-    NoIndex,
-    lambda _: Capabilities(is_exact=True, supports_exact_ties=True),
-)
+backend = InProcessBackend(ExactOptions, NoIndex)

@@ -8,7 +8,7 @@ where k exist: what the index misses is found by an exact scan of the rows that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,6 @@ class InProcessBackend:
 
     options: type[Any]
     make_index: MakeIndex
-    capabilities: Callable[[Any], Capabilities]
 
     def create(
         self, url: RetrieverURL, options: Any, dim: int, metric: Metric, id_kind: IdKind
@@ -94,8 +93,10 @@ class InProcessDriver:
         self._store = store
         self.metric, self.dim = metric, store.matrix.shape[1]
         self.id_kind = store.all_ids().kind
-        self.capabilities = backend.capabilities(options)
         self._index = backend.make_index(self.dim, metric, options)
+        self.capabilities: Capabilities = replace(
+            self._index.capabilities, persistent=place is not None
+        )
         self._indexed = 0
         self._lock = ReadWriteLock()
         self._revision: object = object()
@@ -113,8 +114,7 @@ class InProcessDriver:
         with self._lock.write():
             self._store.upsert(ids, vectors)
             self._changed()
-            if len(self._store) - self._indexed > self._index.tail_limit:
-                self._add_tail()
+            self._add_long_tail()
 
     def delete(self, ids: Ids) -> int:
         with self._lock.write():
@@ -131,8 +131,7 @@ class InProcessDriver:
                 self._store = self._store.compacted()
                 self._index = self._backend.make_index(self.dim, self.metric, self._options)
                 self._indexed = 0
-            if len(self._store) > self._indexed:
-                self._add_tail()
+                self._add_long_tail()
             meta = {
                 "metric": self.metric.value,
                 "options": asdict(self._options),
@@ -151,9 +150,10 @@ class InProcessDriver:
         self._revision = object()
         self._dirty = True
 
-    def _add_tail(self) -> None:
-        self._index.add(self._in_index_space(self._store.matrix[self._indexed :]))
-        self._indexed = len(self._store)
+    def _add_long_tail(self) -> None:
+        if len(self._store) - self._indexed > self._index.tail_limit:
+            self._index.add(self._in_index_space(self._store.matrix[self._indexed :]))
+            self._indexed = len(self._store)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -203,7 +203,7 @@ class InProcessDriver:
         for at, (rows, estimates) in enumerate(found):
             if len(rows) < k:
                 answers += self._scan(queries[at : at + 1], k, eligible)
-            elif self._index.rescores:
+            elif self.capabilities.scores == "exact":
                 answers.append(self._scored(rows, Completeness.FULL))
             else:
                 scores = estimates.astype(np.float64)
@@ -221,7 +221,7 @@ class InProcessDriver:
         pushed, fetch = None, k
         if mask is not None:
             mask = mask[: self._indexed]
-            if self._index.supports_filter:
+            if self.capabilities.supports_filter:
                 pushed = mask
             else:
                 # Over-fetch by the share that the filter will take away, with some to spare.

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..core.metric import Metric
+from ..core.capabilities import Capabilities
 from ..core.vectors import FloatMatrix
 
 RowMatrix = npt.NDArray[np.int64]
@@ -23,13 +23,10 @@ class Index(Protocol):
     under ``Metric.COSINE``.
     """
 
-    metric: Metric
-    dim: int
-    #: Whether ``search`` honours ``eligible``.
-    supports_filter: bool
-    #: Whether candidates are scored again from the vectors. If not, the scores of ``search`` are
-    #: given out as they are: estimates in the metric's unit, higher is better.
-    rescores: bool
+    #: ``scores="exact"``: candidates are scored again from the vectors; ``"estimated"``: the
+    #: scores of ``search`` are given out, and must be in the metric's unit, higher is better.
+    #: ``supports_filter``: ``search`` honours ``eligible``.
+    capabilities: Capabilities
     #: Rows that may wait outside the index, scanned exactly, before they are added.
     tail_limit: int
     #: With at most so many rows to choose from, they are scanned and the index is not asked.
@@ -44,7 +41,7 @@ class Index(Protocol):
         """Candidate rows (q, m), int64, m ≥ k, and their estimated scores, best first.
 
         Unused places at the end of a line hold row -1. ``eligible``, of shape (rows,), is only
-        given where ``supports_filter``; only rows that are true in it may come back. Calls may
+        given where the filter is supported; only rows that are true in it may come back. Calls may
         come from several threads at once, never beside an ``add``.
         """
 

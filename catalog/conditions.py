@@ -50,6 +50,10 @@ _BOOLEAN = (
     exp.Like, exp.ILike, exp.In, exp.Between, exp.Is, exp.Boolean,
 )  # fmt: skip
 
+_ARGUMENTS = frozenset(
+    {"this", "expression", "expressions", "low", "high", "is_string", "quoted", "negate"}
+)
+
 
 def parse_condition(text: str, columns: Columns) -> ColumnElement[bool]:
     """One boolean SQL expression over ``columns``.
@@ -102,13 +106,22 @@ def _condition(tree: Any, columns: Columns, text: str) -> ColumnElement[bool]:
 
 
 def _translate(node: Any, columns: Columns, text: str) -> Any:
+    # What we do not know of a node must not be passed over: it may turn its sense around.
+    unknown = [name for name, value in node.args.items() if value and name not in _ARGUMENTS]
+    if unknown:
+        raise _refused(text, f"{unknown[0].upper()} is not allowed in it")
+    translated = _positive(node, columns, text)
+    return not_(translated) if node.args.get("negate") else translated
+
+
+def _positive(node: Any, columns: Columns, text: str) -> Any:
+    """The node's expression, its own NOT (as in NOT LIKE) left aside."""
+
     def inner(child: Any) -> Any:
         return _translate(child, columns, text)
 
     kind = type(node)
     if kind in _BINARY:
-        if node.args.get("escape"):
-            raise _refused(text, "ESCAPE is not supported")
         return _BINARY[kind](inner(node.this), inner(node.expression))
     if kind in _FUNCTIONS:
         return _FUNCTIONS[kind](inner(node.this))
@@ -131,8 +144,11 @@ def _leaf(node: Any, inner: Callable[[Any], Any], text: str) -> Any:
     if isinstance(node, exp.Boolean):
         return true() if node.this else false()
     if isinstance(node, exp.Null):
-        return null()
-    if isinstance(node, exp.Is) and isinstance(node.expression, exp.Null | exp.Boolean):
+        # Bound, so that "= NULL" stays SQL's and does not become IS NULL.
+        return literal(None)
+    if isinstance(node, exp.Is) and isinstance(node.expression, exp.Null):
+        return inner(node.this).is_(null())
+    if isinstance(node, exp.Is) and isinstance(node.expression, exp.Boolean):
         return inner(node.this).is_(inner(node.expression))
     if isinstance(node, exp.Between):
         return inner(node.this).between(inner(node.args["low"]), inner(node.args["high"]))

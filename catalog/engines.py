@@ -9,7 +9,14 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+)
 
 from ..core.errors import DatabaseUnavailable, InvalidURL, MissingExtra
 
@@ -84,7 +91,9 @@ def translated_errors(engine: Engine) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if error.connection_invalidated or type(error).__name__ == "OperationalError":
+        # A bare DatabaseError is SQLite's word for a file that is no database.
+        kinds = (OperationalError, InterfaceError)
+        if isinstance(error, kinds) or type(error) is DatabaseError:
             raise DatabaseUnavailable(
                 f"The database {engine.url!r} does not work: {error.orig}. Check that it is "
                 "running and that the URL and the rights are right."

@@ -9,7 +9,7 @@ import typer
 
 from ..catalog import ensure, open_engine
 from ..catalog.ingest import ingest as load
-from ..catalog.movielens import ingest_movielens, is_movielens
+from ..catalog.movielens import ingest_movielens
 from ..core.errors import UsageError
 from .output import progress_bar, say
 from .settings import DatabaseOption, Settings
@@ -37,3 +37,27 @@ def ingest(
     if (folder is None) == (not items and not interactions):
         raise UsageError("Name a MovieLens folder, or --items and --interactions files.")
     engine = open_engine(Settings.load(database=database).database, create=True)
+    try:
+        ensure(engine)
+        with progress_bar() as report:
+            if folder is not None:
+                done = ingest_movielens(
+                    engine, folder, skip_bad_rows=skip_bad_rows, again=again, progress=report
+                )
+            else:
+                done = load(
+                    engine,
+                    items=items or None,
+                    interactions=interactions or None,
+                    skip_bad_rows=skip_bad_rows,
+                    again=again,
+                    progress=report,
+                )
+    finally:
+        engine.dispose()
+    say(str(done))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(ingest)

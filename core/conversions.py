@@ -114,7 +114,12 @@ def from_npz(path: str | Path, *, metric: Metric | None = None) -> VectorSet:
 
     Without ids, the row numbers are the ids.
     """
-    with _reading(path), np.load(path, allow_pickle=False) as loaded:
+    # A stream of our own: np.load leaks the file that it opens when it is no zip.
+    with (
+        _reading(path),
+        Path(path).open("rb") as stream,
+        np.load(stream, allow_pickle=False) as loaded,
+    ):
         arrays = dict(loaded)
         if "matrix" in arrays and "meta" in arrays:
             meta = json.loads(arrays["meta"].tobytes())

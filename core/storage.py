@@ -50,7 +50,8 @@ def write_directory(
     Returns
     -------
     str
-        The SHA-256 of the manifest, which names those of all files: the checksum of the whole.
+        The SHA-256 of the manifest's content, which names those of all files: the checksum of
+        the whole.
     """
     if path.exists():
         raise BackendExists(f"{path} exists already; choose another place or remove it first.")
@@ -71,7 +72,10 @@ def write_directory(
             if file.is_file()
         }
         manifest = {"kind": kind, "format": version, "meta": dict(meta), "files": files}
-        text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+        checksum = _checksum(manifest)
+        text = json.dumps(
+            {**manifest, "sha256": checksum}, indent=1, ensure_ascii=False, allow_nan=False
+        )
         (temporary / MANIFEST).write_text(text, encoding="utf-8")
         for file in temporary.rglob("*"):
             sync(file)
@@ -81,7 +85,7 @@ def write_directory(
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    return hashlib.sha256(text.encode()).hexdigest()
+    return checksum
 
 
 def open_directory(
@@ -119,24 +123,24 @@ def read_manifest(path: Path, kind: str, version: int) -> dict[str, Any]:
         raise FileNotFoundError(f"There is no {kind} at {path}.")
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        found, fmt = manifest["kind"], manifest["format"]
-        names = {**manifest["files"]}
-        safe = all((path / n).resolve().is_relative_to(path.resolve()) for n in names)
-        complete = safe and isinstance(manifest["meta"], dict)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found, written_as = manifest["kind"], manifest["format"]
+        checksum = manifest.pop("sha256")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptData(
             f"{path / MANIFEST} cannot be read ({error}); this is no whole {kind} directory.",
             path=str(path),
         ) from error
-    if found != kind or not complete:
+    if found != kind:
         raise CorruptData(f"{path} holds a {found!r}, not a {kind!r}.", path=str(path))
-    if fmt != version:
+    if written_as != version:
         raise IncompatibleFormat(
-            f"{path} is in format {fmt} of {kind!r}; this release reads format {version}. "
+            f"{path} is in format {written_as} of {kind!r}; this release reads format {version}. "
             "Build it again, or use the release that wrote it.",
             path=str(path),
         )
-    return dict(manifest)
+    if _checksum(manifest) != checksum:
+        raise _not_as_written(path / MANIFEST)
+    return {**manifest, "sha256": checksum}
 
 
 def verify_directory(path: Path, kind: str, version: int) -> str:
@@ -148,12 +152,8 @@ def verify_directory(path: Path, kind: str, version: int) -> str:
     for name, facts in manifest["files"].items():
         file = path / name
         if not file.is_file() or sha256_of(file) != facts["sha256"]:
-            raise CorruptData(
-                f"{file} is not what was written (its checksum differs); restore it from a "
-                "backup or build it again.",
-                path=str(file),
-            )
-    return sha256_of(path / MANIFEST)
+            raise _not_as_written(file)
+    return str(manifest["sha256"])
 
 
 def load_array(file: Path) -> Array:
@@ -174,6 +174,19 @@ def sha256_of(file: Path) -> str:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _not_as_written(file: Path) -> CorruptData:
+    return CorruptData(
+        f"{file} is not what was written (its checksum differs); restore it from a backup or "
+        "build it again.",
+        path=str(file),
+    )
 
 
 def sync(path: Path) -> None:

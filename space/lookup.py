@@ -81,17 +81,17 @@ class Lookup:
     ) -> None:
         self._space, self._query, self._k = space, query, k
         self._excluded, self._name = excluded, name
-        self._columns = placeholder(name, space.items.id_kind).c
+        self._near = placeholder(name, space.items.id_kind)
 
     @property
     def score(self) -> ColumnElement[Any]:
         """The item's score; see :class:`~itemspace.core.metric.Metric`."""
-        return self._columns[SCORE]
+        return self._near.c[SCORE]
 
     @property
     def rank(self) -> ColumnElement[Any]:
         """1 for the nearest item, and so on."""
-        return self._columns[RANK]
+        return self._near.c[RANK]
 
     def execute(self, bind: Bind | None = None, statement: Select[Any] | None = None) -> Rows:
         """Run ``statement`` over the k nearest items that match it.
@@ -124,18 +124,17 @@ class Lookup:
         items = self._space.items
         if statement is None:
             statement = select(*items.columns.values(), self.score)
-        self._check(statement, items)
+        sources = self._sources(statement, items)
+        matching = select(items.id).select_from(*sources).where(items.id.is_not(None)).distinct()
+        condition = statement.whereclause
+        if condition is not None:
+            matching = matching.where(condition)
         with self._space.connection(bind) as connection:
             planner = Planner(
-                self._space.retriever,
-                items,
-                connection,
-                statement,
-                self._query,
-                self._k,
-                self._excluded,
+                self._space.retriever, items, connection, matching, self._query, self._excluded
             )
-            found, plan = planner.resolve(conditioned=_narrows(statement, items))
+            narrowed = condition is not None or sources != [items.table]
+            found, plan = planner.resolve(self._k, narrowed=narrowed)
             started = time.perf_counter()
             result = connection.execute(self._joined(statement, items, found, connection))
             keys, rows = list(result.keys()), result.all()
@@ -160,42 +159,25 @@ class Lookup:
             found.ids.tolist(),
             found.scores.tolist(),
         )
-        joined = statement.add_cte(near).where(items.id == self._columns[ITEM_ID])
+        joined = statement.add_cte(near).where(items.id == self._near.c[ITEM_ID])
         if not statement._order_by_clauses and not statement._group_by_clauses:
             joined = joined.order_by(self.rank)
         return joined
 
-    def _check(self, statement: Select[Any], items: ItemTable) -> None:
-        if items.table not in _tables(statement):
+    def _sources(self, statement: Select[Any], items: ItemTable) -> list[Any]:
+        """The FROM of the statement without the placeholder, checked."""
+        sources = [source for source in statement.get_final_froms() if source is not self._near]
+        if not any(items.table in find_tables(source) for source in sources):
             raise InvalidCondition(
                 f"The statement does not select from {items.table}, the mapped items; add it to "
                 "the FROM.",
                 text=str(statement),
             )
+        ours = set(self._near.c)
         condition = statement.whereclause
-        if condition is not None and any(
-            column is self._columns[name]
-            for column in visitors.iterate(condition)
-            for name in (SCORE, RANK, ITEM_ID)
-        ):
+        if condition is not None and not ours.isdisjoint(visitors.iterate(condition)):
             raise UnsupportedError(
                 "A WHERE on the score would change which items are the k nearest; ask for a "
                 "larger k and filter the rows, or use HAVING."
             )
-
-
-def _tables(statement: Select[Any]) -> list[Any]:
-    return [
-        found
-        for source in statement.get_final_froms()
-        for found in find_tables(source, include_joins=True, include_aliases=True)
-    ]
-
-
-def _narrows(statement: Select[Any], items: ItemTable) -> bool:
-    """Whether the statement can hold fewer items than the table."""
-    if statement.whereclause is not None:
-        return True
-    # Its FROM beside the placeholder is more than the items alone.
-    others = [t for t in _tables(statement) if t is not items.table and t.name != "near"]
-    return bool(others)
+        return sources

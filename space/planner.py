@@ -64,44 +64,34 @@ class Planner:
         retriever: Retriever,
         items: ItemTable,
         connection: Connection,
-        statement: Select[Any],
+        matching: Select[Any],
         query: FloatMatrix,
-        k: int,
         excluded: Ids,
     ) -> None:
+        """``matching`` selects the distinct ids of the items that meet the conditions."""
         self._retriever, self._items, self._connection = retriever, items, connection
-        # Rows of the items alone, as the statement's FROM and WHERE choose them.
-        self._matching = (
-            statement.with_only_columns(items.id, maintain_column_froms=True)
-            .order_by(None).group_by(None).limit(None).offset(None)
-            .where(items.id.is_not(None)).distinct()
-        )  # fmt: skip
-        self._query, self._k, self._excluded = query, k, excluded
+        self._matching, self._query, self._excluded = matching, query, excluded
         self._candidates = self._statements = 0
         self._seconds_vectors = self._seconds_sql = 0.0
 
-    def resolve(self, *, conditioned: bool) -> tuple[NeighborList, Plan]:
-        """The k nearest matching items; ``conditioned``: whether the statement narrows them."""
-        total, k = len(self._retriever), self._k
-        if not conditioned:
-            found = self._among_nearest(k)
-            if len(found) == k:
-                return found, self._plan("candidates", None)
-            return self._score(self._fetch(None), "all matches")
-        matches = self._fetch(MATCH_LIMIT + 1)
-        if len(matches) <= MATCH_LIMIT:
-            return self._score(matches, "matches")
-        found = self._among_nearest(min(total, ceil(_POOL_FACTOR * k * total / MATCH_LIMIT)))
+    def resolve(self, k: int, *, narrowed: bool) -> tuple[NeighborList, Plan]:
+        """The k nearest matching items; ``narrowed``: whether there are conditions at all."""
+        pool = k
+        if narrowed:
+            matches = self._fetch(MATCH_LIMIT + 1)
+            if len(matches) <= MATCH_LIMIT:
+                return self._score(matches, k, "matches")
+            pool = ceil(_POOL_FACTOR * k * len(self._retriever) / len(matches))
+        found = self._among_nearest(pool, k)
         if len(found) == k:
             return found, self._plan("candidates", None)
-        return self._score(self._fetch(None), "all matches")
+        return self._score(self._fetch(None), k, "all matches")
 
-    def _score(self, matches: list[Any], strategy: str) -> tuple[NeighborList, Plan]:
-        kind = self._items.id_kind
-        found = self._search(self._k, allowed=Ids(matches, kind))
+    def _score(self, matches: list[Any], k: int, strategy: str) -> tuple[NeighborList, Plan]:
+        found = self._search(k, allowed=Ids(matches, self._items.id_kind))
         return found, self._plan(strategy, len(matches))
 
-    def _among_nearest(self, pool: int) -> NeighborList:
+    def _among_nearest(self, pool: int, k: int) -> NeighborList:
         """Those of the nearest ``pool`` items that match, at most k."""
         nearest = self._search(pool)
         ids = nearest.ids.tolist()
@@ -109,8 +99,8 @@ class Planner:
             self._connection.dialect.name, self._items.id, self._items.id_kind, ids
         )
         matching = set(self._ask(self._matching.where(condition)))
-        kept = [at for at, item in enumerate(ids) if item in matching][: self._k]
-        complete = Completeness.FULL if len(kept) == self._k else Completeness.EXHAUSTED
+        kept = [at for at, item in enumerate(ids) if item in matching][:k]
+        complete = Completeness.FULL if len(kept) == k else Completeness.EXHAUSTED
         return NeighborList(nearest.ids[kept], nearest.scores[kept], complete)
 
     def _fetch(self, limit: int | None) -> list[Any]:

@@ -1,0 +1,188 @@
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from itemspace import Ids, Metric, VectorSet, create_retriever, open_retriever
+from itemspace.core.errors import (
+    BackendNotFound,
+    BackendUnavailable,
+    CorruptData,
+    IncompatibleFormat,
+    InvalidURL,
+    LockedError,
+)
+
+
+def some(n: int = 300, dim: int = 8, metric: Metric = Metric.COSINE) -> VectorSet:
+    matrix = np.random.default_rng(0).standard_normal((n, dim)).astype(np.float32)
+    return VectorSet(Ids([f"i{at}" for at in range(n)]), matrix, metric)
+
+
+def test_two_writers_the_second_is_refused(tmp_path: Path) -> None:
+    url = f"exact://{tmp_path}/index"
+    with create_retriever(url, some()) as first:
+        with pytest.raises(LockedError, match=f"process {os.getpid()}") as caught:
+            open_retriever(url, "rw")
+        assert str(os.getpid()) in caught.value.holder
+        with open_retriever(url) as reader:
+            first.delete(["i0"])
+            assert len(reader) == 300
+    with open_retriever(url, "rw") as second:
+        assert len(second) == 299
+
+
+def test_a_killed_writer_leaves_the_last_flushed_state(tmp_path: Path) -> None:
+    url = f"exact://{tmp_path}/index"
+    create_retriever(url, some()).close()
+    code = f"""
+import numpy as np, os, signal, sys
+from itemspace import open_retriever
+r = open_retriever({url!r}, "rw")
+r.upsert(["kept"], np.ones((1, 8)))
+r.flush()
+r.upsert(["lost"], np.ones((1, 8)))
+print("ready", flush=True)
+signal.pause()
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    with child.stdout:
+        assert child.stdout.readline() == b"ready\n"
+        with pytest.raises(LockedError):
+            open_retriever(url, "rw")
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    with open_retriever(url, "rw") as retriever:
+        assert "kept" in retriever
+        assert "lost" not in retriever
+        assert len(retriever) == 301
+
+
+def test_killed_while_writing_a_generation(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    create_retriever(f"exact://{folder}", some()).close()
+    (folder / ".generation-000002.abcd.tmp").mkdir()
+    (folder / "generation-000002").mkdir()
+    (folder / "generation-000002" / "matrix.npy").write_bytes(b"half")
+    with open_retriever(f"exact://{folder}", "rw") as retriever:
+        assert len(retriever) == 300
+        retriever.delete(["i0"])
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["CURRENT", "generation-000003", "lock"]
+
+
+@pytest.mark.parametrize("scheme", ["exact", "faiss", "lsh"])
+def test_damaged_files_raise_and_never_answer(tmp_path: Path, scheme: str) -> None:
+    folder = tmp_path / "index"
+    create_retriever(f"{scheme}://{folder}", some(5000)).close()
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
+    assert len(files) >= 6
+    for file in files:
+        whole = file.read_bytes()
+        for damaged in (whole[: len(whole) // 2], b"", b"\x93NUMPY\x01\x00garbage", None):
+            if damaged is None:
+                file.unlink()
+            else:
+                file.write_bytes(damaged)
+            with pytest.raises((CorruptData, BackendNotFound)):
+                open_retriever(f"{scheme}://{folder}")
+            file.write_bytes(whole)
+    open_retriever(f"{scheme}://{folder}").close()
+
+
+def test_an_index_of_another_version_or_backend(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    create_retriever(f"exact://{folder}", some()).close()
+    with pytest.raises(CorruptData, match="index:exact"):
+        open_retriever(f"lsh://{folder}")
+    manifest = next(folder.glob("generation-*/manifest.json"))
+    facts = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(facts | {"format": 99}))
+    with pytest.raises(IncompatibleFormat, match="format 99"):
+        open_retriever(f"exact://{folder}")
+    (folder / "CURRENT").write_text("../../etc")
+    with pytest.raises(CorruptData):
+        open_retriever(f"exact://{folder}")
+
+
+def test_places_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(InvalidURL, match="in memory"):
+        open_retriever("exact://")
+    with pytest.raises(BackendNotFound):
+        open_retriever(f"exact://{tmp_path}/nothing")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BackendUnavailable):
+        create_retriever(f"exact://{tmp_path}/file/index", some())
+
+
+def test_dead_rows_go_with_a_flush(tmp_path: Path) -> None:
+    url = f"exact://{tmp_path}/index"
+    vectors = some()
+    with create_retriever(url, vectors) as retriever:
+        retriever.delete(vectors.ids[:200])
+        for _ in range(3):
+            retriever.upsert(vectors.ids[250:260], vectors.matrix[:10])
+    matrix = np.load(next((tmp_path / "index").glob("generation-*/matrix.npy")))
+    assert len(matrix) == 100
+    with open_retriever(url) as retriever:
+        assert np.array_equal(retriever.vectors(["i250", "i299"])[0], vectors.matrix[0])
+        assert len(retriever) == 100
+
+
+@pytest.mark.parametrize("scheme", ["exact", "faiss", "lsh"])
+def test_readers_beside_a_writer_see_whole_states(scheme: str) -> None:
+    """Every state holds a pair of twins; no search may see only one of them."""
+    vectors = some(6000)
+    retriever = create_retriever(f"{scheme}://", vectors)
+    query = np.full(8, 1, dtype=np.float32)
+    twins = np.stack([query, query])
+    retriever.upsert(["twin a", "twin b"], twins)
+    stop, torn = threading.Event(), []
+
+    def read() -> None:
+        while not stop.is_set():
+            found = retriever.search(query, 2)[0].ids.tolist()
+            if found != ["twin a", "twin b"]:
+                torn.append(found)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    until = time.monotonic() + 1.5
+    at = 0
+    while time.monotonic() < until:
+        at += 1
+        retriever.upsert(["twin a", "twin b", f"new {at}"], np.vstack([twins, -query]))
+        retriever.delete([f"i{at % 6000}"])
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert at > 5
+    assert torn == []
+
+
+@pytest.mark.parametrize("scheme", ["exact", "faiss", "lsh"])
+def test_a_forked_child_answers(scheme: str) -> None:
+    vectors = some(6000)
+    retriever = create_retriever(f"{scheme}://", vectors)
+    expected = retriever.search(vectors.matrix[:5], 3)
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+
+    def child() -> None:
+        queue.put([answer.ids.tolist() for answer in retriever.search(vectors.matrix[:5], 3)])
+
+    process = context.Process(target=child)
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+    assert queue.get() == [answer.ids.tolist() for answer in expected]

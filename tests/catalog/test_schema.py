@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, MetaData, create_engine, inspect, text
+
+from itemspace.catalog import Catalog, schema
+from itemspace.catalog.bookkeeping import PREFIX, metadata
+from itemspace.catalog.engines import open_engine
+from itemspace.core.errors import DatabaseUnavailable, InvalidURL, MissingExtra, SchemaOutdated
+
+
+def test_up_and_down_twice(engine: Engine) -> None:
+    for _ in range(2):
+        schema.upgrade(engine)
+        schema.upgrade(engine)
+        assert schema.current(engine) == schema.head()
+        assert set(metadata.tables) <= set(inspect(engine).get_table_names())
+        schema.check(engine)
+        schema.downgrade(engine, "base")
+        assert schema.current(engine) is None
+        assert not set(metadata.tables) & set(inspect(engine).get_table_names())
+
+
+def test_migrations_make_what_the_tables_say(engine: Engine) -> None:
+    schema.upgrade(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={"include_name": lambda name, kind, _: kind != "table" or name in metadata.tables},
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_a_host_does_not_drop_our_tables(engine: Engine) -> None:
+    schema.upgrade(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"include_name": schema.include_name}
+        )
+        assert compare_metadata(context, MetaData()) == []
+
+
+def test_the_catalog_says_which_command_upgrades(engine: Engine) -> None:
+    with pytest.raises(SchemaOutdated, match="itemspace database upgrade"):
+        Catalog(engine)
+    schema.upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'"))
+    with pytest.raises(SchemaOutdated, match="newer release"):
+        Catalog(engine)
+    with engine.begin() as connection:
+        connection.execute(text(f"DELETE FROM {schema.VERSION_TABLE}"))
+    with pytest.raises(SchemaOutdated):
+        schema.ensure(engine)
+
+
+def test_names_are_prefixed() -> None:
+    assert all(name.startswith(PREFIX) for name in metadata.tables)
+
+
+def test_a_database_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnavailable, match="no database at"):
+        Catalog(f"sqlite:///{tmp_path}/nothing.db")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "noise.db").write_bytes(b"not a database, but longer than its header " * 9)
+    with pytest.raises(DatabaseUnavailable, match="noise"):
+        Catalog(f"sqlite:///{tmp_path}/noise.db")
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nosuch://host/db", ""])
+def test_urls_that_are_none(url: str) -> None:
+    with pytest.raises(InvalidURL):
+        open_engine(url)
+
+
+def test_a_driver_that_is_not_installed() -> None:
+    with pytest.raises(MissingExtra, match="pip install"):
+        open_engine("mysql+aiomysql://u:hunter2@host/db")
+
+
+def test_passwords_do_not_show() -> None:
+    engine = create_engine("sqlite://")
+    engine.url = engine.url.set(username="me", password="hunter2", host="h")
+    assert "hunter2" not in repr(engine.url)
+    engine.dispose()

@@ -1,0 +1,108 @@
+"""Fixtures for the whole suite."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import (
+    Column,
+    Engine,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    insert,
+)
+
+from itemspace.catalog import Catalog, ensure, open_engine
+
+N = 200
+KINDS = ("shoes", "shirts", "bags", None)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real data; tests that need it are skipped where it is not named."""
+    folder = os.environ.get("ITEMSPACE_DATA")
+    if not folder:
+        pytest.skip("ITEMSPACE_DATA names no folder of real data")
+    return Path(folder)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """An empty SQLite database; at the end no connection may be checked out."""
+    made = open_engine(f"sqlite:///{tmp_path}/shop.db", create=True)
+    yield made
+    assert made.pool.checkedout() == 0  # type: ignore[attr-defined]
+    made.dispose()
+
+
+@pytest.fixture
+def shop(engine: Engine) -> Catalog:
+    """A user's own tables: 200 products with tags, and events of 20 users."""
+    metadata = MetaData()
+    product = Table(
+        "product",
+        metadata,
+        Column("sku", String(20), primary_key=True),
+        Column("title", String(50)),
+        Column("kind", String(20), nullable=True),
+        Column("price", Float),
+        Column("stock", Integer),
+    )
+    tag = Table(
+        "tag",
+        metadata,
+        Column("sku", ForeignKey("product.sku")),
+        Column("name", String(20)),
+    )
+    event = Table(
+        "event",
+        metadata,
+        Column("who", Integer),
+        Column("sku", String(20)),
+        Column("at", Integer),
+    )
+    metadata.create_all(engine)
+    rng = np.random.default_rng(0)
+    with engine.begin() as connection:
+        connection.execute(
+            insert(product),
+            [
+                {
+                    "sku": f"p{at}",
+                    "title": f"Product {at}",
+                    "kind": KINDS[at % 4],
+                    "price": float(at),
+                    "stock": at % 3,
+                }
+                for at in range(N)
+            ],
+        )
+        connection.execute(
+            insert(tag),
+            [{"sku": f"p{at}", "name": name} for at in range(0, N, 2) for name in ("new", "even")],
+        )
+        connection.execute(
+            insert(event),
+            [
+                {"who": who, "sku": f"p{int(item)}", "at": 100 * step}
+                for who in range(20)
+                for step, item in enumerate(rng.integers(N, size=8))
+            ],
+        )
+    ensure(engine)
+    return Catalog(
+        engine,
+        items="product",
+        id_column="sku",
+        interactions="event",
+        user_column="who",
+        item_column="sku",
+        time_column="at",
+    )

@@ -1,0 +1,66 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from itemspace.core.behaviour import Interactions, Sequences
+from itemspace.core.errors import InvalidOption, InvalidVectors
+from itemspace.core.ids import Ids
+
+EVENTS = st.lists(st.tuples(st.integers(0, 4), st.integers(-3, 3), st.integers(0, 50)), max_size=40)
+
+
+def named(sequences: Sequences) -> list[list[Any]]:
+    return [sequences.vocabulary[codes.astype(np.int64)].to_list() for codes in sequences]
+
+
+@given(EVENTS, st.integers(1, 20))
+def test_sessions_are_those_of_plain_python(events: list[tuple[int, int, int]], gap: int) -> None:
+    users, items, times = ([event[at] for event in events] for at in range(3))
+    log = Interactions.from_columns(users, items, times)
+    whole, cut = [], []
+    for user in sorted(set(users)):
+        own = sorted((e for e in events if e[0] == user), key=lambda event: event[2])
+        whole.append([item for _, item, _ in own])
+        last = None
+        for _, item, time in own:
+            if last is None or time - last > gap:
+                cut.append([])
+            cut[-1].append(item)
+            last = time
+    assert named(log.sequences()) == whole
+    assert named(log.sequences(gap=gap)) == cut
+    assert log.sequences().items.dtype == np.int32
+    assert log.sequences().offsets.dtype == np.int64
+
+
+def test_without_times_the_log_stands_in_order() -> None:
+    log = Interactions.from_columns(["b", "a", "b"], ["x", "y", "w"])
+    assert named(log.sequences()) == [["y"], ["x", "w"]]
+    with pytest.raises(InvalidOption, match="without times"):
+        log.sequences(gap=10)
+
+
+@pytest.mark.parametrize("gap", [0, -1, float("nan")])
+def test_gap_out_of_range(gap: float) -> None:
+    with pytest.raises(InvalidOption):
+        Interactions.from_columns([1], [1], [1]).sequences(gap=gap)
+
+
+def test_columns_of_other_lengths() -> None:
+    with pytest.raises(InvalidVectors):
+        Interactions.from_columns([1, 2], [1], [1])
+
+
+def test_sequences() -> None:
+    sequences = Sequences.from_lists([["b", "a"], [], ["b"]])
+    assert len(sequences) == 3
+    assert sequences.vocabulary.to_list() == ["a", "b"]
+    assert sequences.counts().tolist() == [1, 2]
+    assert sequences[-1].tolist() == [1]
+    with pytest.raises(InvalidVectors):
+        Sequences(Ids([1]), np.array([1], dtype=np.int32), np.array([0, 1]))
+    with pytest.raises(InvalidVectors):
+        Sequences(Ids([1]), np.array([0], dtype=np.int32), np.array([0, 2]))

@@ -1,0 +1,238 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event, func, insert, select
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from itemspace import Completeness, Ids, Metric, VectorSet
+from itemspace.catalog import Catalog, parse_condition
+from itemspace.catalog.mapping import map_items
+from itemspace.core.errors import InvalidCondition, InvalidId, UnknownIds, UnsupportedError
+from itemspace.publishing import publish
+from itemspace.space import Space, planner
+
+N = 200
+
+
+def vectors() -> VectorSet:
+    """Products p0 … p189 have vectors, and so have five that have no row."""
+    names = [f"p{at}" for at in range(N - 10)] + [f"ghost{at}" for at in range(5)]
+    matrix = np.random.default_rng(1).standard_normal((len(names), 8)).astype(np.float32)
+    return VectorSet(Ids(names), matrix, Metric.COSINE)
+
+
+@pytest.fixture
+def space(shop: Catalog, tmp_path: Path) -> Iterator[Space]:
+    publish(shop, vectors(), f"exact:{tmp_path}/published")
+    with Space.open(shop) as opened:
+        yield opened
+
+
+def brute_force(space: Space, subject: str, condition: Any = None) -> list[tuple[str, float]]:
+    """All matching items with their scores, best first, by plain SQL and NumPy."""
+    product = space.items.table
+    statement = select(product.c.sku)
+    if condition is not None:
+        statement = statement.where(condition)
+    with space.connection(None) as connection:
+        matching = set(connection.scalars(statement))
+    known = vectors()
+    query = known.vectors([subject])[0].astype(np.float64)
+    matrix = known.matrix.astype(np.float64)
+    scores = matrix @ query / np.linalg.norm(matrix, axis=1) / np.linalg.norm(query)
+    pairs = sorted((-score, name) for name, score in zip(known.ids, scores, strict=True))
+    return [(name, -s) for s, name in pairs if name in matching and name != subject]
+
+
+def test_the_nearest(space: Space) -> None:
+    near = space.similar_to("p3", k=10)
+    rows = near.execute()
+    expected = brute_force(space, "p3")[:10]
+    assert [row.sku for row in rows] == [name for name, _ in expected]
+    assert [row.score for row in rows] == pytest.approx([score for _, score in expected])
+    assert rows.keys == ("sku", "title", "kind", "price", "stock", "score")
+    assert (rows.completeness, rows.version) == (Completeness.FULL, 1)
+    assert "candidates" in str(rows.plan)
+
+
+@pytest.mark.parametrize("match_limit", [0, 5, 50, 10_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "price < 50",
+        "kind = 'shoes' AND stock > 0",
+        "kind IS NULL",
+        "kind <> 'shoes'",
+        "price < 0",
+        "price = 7",
+        "price >= 185",
+        "NOT (kind = 'bags' OR stock = 1)",
+        "sku = 'p3'",
+    ],
+)
+@pytest.mark.parametrize("k", [1, 10, 500])
+def test_every_plan_equals_brute_force(
+    space: Space, monkeypatch: pytest.MonkeyPatch, match_limit: int, text: str, k: int
+) -> None:
+    monkeypatch.setattr(planner, "MATCH_LIMIT", match_limit)
+    condition = parse_condition(text, space.items.columns)
+    near = space.similar_to("p3", k=k)
+    statement = select(space.items.id, near.score).where(condition)
+    rows = near.execute(statement=statement)
+    expected = brute_force(space, "p3", condition)[:k]
+    assert [row.sku for row in rows] == [name for name, _ in expected]
+    full = len(expected) == k
+    assert rows.completeness is (Completeness.FULL if full else Completeness.EXHAUSTED)
+    assert rows.plan.statements <= 4
+
+
+CONDITIONS = st.recursive(
+    st.builds("price {} {}".format, st.sampled_from(["<", ">=", "="]), st.integers(-1, N + 1))
+    | st.builds("kind = '{}'".format, st.sampled_from(["shoes", "bags", "none"]))
+    | st.builds("stock IN ({}, {})".format, st.integers(0, 3), st.integers(0, 3))
+    | st.just("kind IS NULL"),
+    lambda inner: st.builds("({} AND {})".format, inner, inner)
+    | st.builds("({} OR {})".format, inner, inner)
+    | st.builds("NOT ({})".format, inner),
+    max_leaves=4,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(CONDITIONS, st.integers(1, 250), st.integers(0, 189), st.sampled_from([0, 3, 30, 10_000]))
+def test_any_condition_equals_brute_force(
+    space: Space, text: str, k: int, subject: int, match_limit: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planner, "MATCH_LIMIT", match_limit)
+        condition = parse_condition(text, space.items.columns)
+        near = space.similar_to(f"p{subject}", k=k)
+        rows = near.execute(statement=select(space.items.id, near.score).where(condition))
+    expected = brute_force(space, f"p{subject}", condition)[:k]
+    assert [row.sku for row in rows] == [name for name, _ in expected]
+
+
+def test_joins_order_group_and_limit(space: Space) -> None:
+    """k counts items, not rows; ORDER BY, GROUP BY and LIMIT apply to the rows of the k items."""
+    product = space.items.table
+    tag = map_items(space.catalog.engine, "tag", "sku").table
+    near = space.similar_to("p3", k=5)
+    joined = select(product.c.sku, tag.c.name).join(tag, tag.c.sku == product.c.sku)
+    rows = near.execute(statement=joined)
+    even = [n for n, _ in brute_force(space, "p3") if int(n[1:]) % 2 == 0][:5]
+    assert sorted({row.sku for row in rows}) == sorted(even)
+    assert len(rows) == 10
+    assert rows.completeness is Completeness.FULL
+    by_price = near.execute(statement=select(product.c.sku).order_by(product.c.price.desc()))
+    prices = [float(row.sku[1:]) for row in by_price]
+    assert prices == sorted(prices, reverse=True)
+    assert {row.sku for row in by_price} == {name for name, _ in brute_force(space, "p3")[:5]}
+    counted = near.execute(
+        statement=select(product.c.kind, func.count().label("n"), func.max(near.score))
+        .group_by(product.c.kind)
+        .order_by(product.c.kind)
+    )
+    assert sum(row.n for row in counted) == 5
+    assert len(near.execute(statement=select(product.c.sku).limit(2))) == 2
+    boosted = near.execute(
+        statement=select(product.c.sku).order_by((near.score * product.c.price).desc())
+    )
+    assert len(boosted) == 5
+
+
+def test_orm_classes_and_the_callers_session(shop: Catalog, space: Space) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Product(Base):
+        __table__ = shop.items.table
+        __mapper_args__ = {"primary_key": [shop.items.id]}
+
+    mapped = Catalog(shop.engine, items=Product, id_column="sku", interactions="event")
+    with Space.open(mapped) as opened, Session(shop.engine) as session:
+        near = opened.similar_to("p3", k=3)
+        rows = near.execute(
+            session,
+            select(Product.sku, Product.title, near.score)
+            .where(Product.kind == "shoes", Product.price < 150)
+            .order_by(near.score.desc()),
+        )
+        assert len(rows) == 3
+        assert all(int(row.sku[1:]) % 4 == 0 for row in rows)
+        (entity,) = near.execute(session, select(Product).limit(1))[0]
+        assert isinstance(entity, Product)
+        # The caller's own uncommitted change is seen, and is not committed.
+        session.execute(insert(shop.items.table).values(sku="ghost0", title="New", price=1.0))
+        everything = opened.similar_to("p3", k=500).execute(session)
+        assert "ghost0" in {row.sku for row in everything}
+        session.rollback()
+    assert "ghost0" not in {row.sku for row in space.similar_to("p3", k=500).execute()}
+
+
+def test_statements_are_few(space: Space) -> None:
+    sent: list[str] = []
+    event.listen(
+        space.catalog.engine,
+        "before_cursor_execute",
+        lambda *arguments: sent.append(arguments[2]),
+    )
+    near = space.similar_to("p3", k=10)
+    product = space.items.table
+    for condition in (True, product.c.price < 50, product.c.price >= 0):
+        sent.clear()
+        statement = select(product.c.sku, near.score)
+        rows = near.execute(
+            statement=statement if condition is True else statement.where(condition)
+        )
+        assert len(rows) == 10
+        assert len(sent) == rows.plan.statements <= 4
+
+
+def test_near_a_vector_with_exclusions(space: Space) -> None:
+    vector = vectors().vectors(["p3"])[0]
+    rows = space.near(vector, k=3).execute()
+    assert rows[0].sku == "p3"
+    assert rows[0].score == pytest.approx(1)
+    first = [row.sku for row in rows]
+    others = space.near(vector, k=3, excluded=first).execute()
+    assert not set(first) & {row.sku for row in others}
+
+
+def test_unknown_and_vectorless_items(space: Space) -> None:
+    for item in ("nobody", "p195"):
+        with pytest.raises(UnknownIds, match="no vector in version 1"):
+            space.similar_to(item)
+    with pytest.raises(InvalidId):
+        space.similar_to(3)
+    with pytest.raises(ValueError, match="dimensions"):
+        space.near(np.ones(9)).execute()
+
+
+def test_statements_that_do_not_fit(space: Space) -> None:
+    tag = map_items(space.catalog.engine, "tag", "sku").table
+    near = space.similar_to("p3")
+    with pytest.raises(InvalidCondition, match="does not select from product"):
+        near.execute(statement=select(tag.c.name))
+    with pytest.raises(UnsupportedError, match="HAVING"):
+        near.execute(statement=select(space.items.id).where(near.score > 0.5))
+
+
+def test_ids_of_another_kind(shop: Catalog, tmp_path: Path) -> None:
+    publish(shop, VectorSet(Ids([1, 2]), np.eye(2)), f"exact:{tmp_path}/published")
+    with pytest.raises(InvalidId, match="product have str ids.*have int ids"):
+        Space.open(shop)
+
+
+@pytest.mark.parametrize("name", ["O'Brien", '"; DROP TABLE product; --', "%", "a\\b", "é\n"])
+def test_ids_with_a_past(shop: Catalog, tmp_path: Path, name: str) -> None:
+    with shop.engine.begin() as connection:
+        connection.execute(insert(shop.items.table).values(sku=name, title="odd", price=1.0))
+    publish(shop, VectorSet(Ids([name, "p1"]), np.eye(2) + 1), f"exact:{tmp_path}/published")
+    with Space.open(shop) as space:
+        assert [row.sku for row in space.similar_to("p1").execute()] == [name]
+        assert [row.sku for row in space.similar_to(name).execute()] == ["p1"]
