@@ -14,7 +14,7 @@ from ..core.capabilities import Capabilities
 from ..core.metric import Metric
 from ..core.vectors import FloatMatrix
 from .in_process import InProcessBackend
-from .index import Mask, RowMatrix
+from .index import Mask, RowMatrix, RowView
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class NoIndex:
     def __init__(self, _dim: int, _metric: Metric, _options: ExactOptions) -> None:
         """Nothing to prepare."""
 
-    def add(self, matrix: FloatMatrix) -> None:
+    def add(self, rows: RowView, start: int) -> None:
         """Nothing to do."""
 
     def search(
-        self, queries: FloatMatrix, k: int, eligible: Mask | None
+        self, rows: RowView, queries: FloatMatrix, k: int, eligible: Mask | None
     ) -> tuple[RowMatrix, npt.NDArray[np.float32]]:
         """Finds nothing; ``scan_limit`` keeps it from being asked."""
         shape = (len(queries), k)
@@ -45,7 +45,7 @@ class NoIndex:
     def save(self, folder: Path) -> None:
         """Nothing to write."""
 
-    def load(self, folder: Path, matrix: FloatMatrix) -> None:
+    def load(self, folder: Path, count: int) -> None:
         """Nothing to read."""
 
     def describe(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,10 +16,10 @@ import numpy.typing as npt
 from ..core.capabilities import Capabilities
 from ..core.errors import BackendError, CorruptData, InvalidOption
 from ..core.metric import Metric
-from ..core.vectors import FloatMatrix
+from ..core.vectors import FloatMatrix, unit_rows
 from ..lsh.reductions import Reduction
 from .in_process import InProcessBackend
-from .index import Mask, RowMatrix
+from .index import Mask, RowMatrix, RowView
 
 _FILE = "index.faiss"
 #: FAISS advises at least 39 training vectors per centroid; product quantisers have 256.
@@ -82,45 +83,51 @@ class FaissIndex:
         lists = self._index.nlist if isinstance(self._index, faiss.IndexIVF) else 0
         return _TRAINING_ROWS * max(int(lists), _LEAST_CENTROIDS)
 
-    def add(self, matrix: FloatMatrix) -> None:
-        if self._hashes and self._reduction is None:
-            self._reduction = Reduction.fit(matrix, self._metric)
-        rows = matrix if self._reduction is None else self._reduction.rows(matrix)
+    def add(self, rows: RowView, start: int) -> None:
+        new = rows.matrix[start:]
+        if self._hashes:
+            if self._reduction is None:
+                self._reduction = Reduction.fit(new, self._metric)
+            new = self._reduction.rows(new)
+        elif self._metric is Metric.COSINE:
+            new = unit_rows(new)
         with _translated(self._options):
             if self._index is None:
-                self._adopt(self._make(rows.shape[1]))
+                self._adopt(self._make(new.shape[1]))
             assert self._index is not None
             if not self._index.is_trained:
-                self._index.train(rows)
-            self._index.add(rows)
+                self._index.train(new)
+            self._index.add(new)
 
     def search(
-        self, queries: FloatMatrix, k: int, eligible: Mask | None
+        self, rows: RowView, queries: FloatMatrix, k: int, eligible: Mask | None
     ) -> tuple[RowMatrix, npt.NDArray[np.float32]]:
         assert self._index is not None
         fetch = min(max(k, self._rerank), self._index.ntotal)
+        if self._metric is Metric.COSINE:
+            queries = unit_rows(queries)
         reduced = queries if self._reduction is None else self._reduction.queries(queries)
         with _translated(self._options):
-            distances, rows = self._index.search(
+            distances, found = self._index.search(
                 reduced, fetch, params=self._parameters(eligible)
             )
-        return rows, self._scores(queries, distances)
+        return found, self._scores(queries, distances)
 
     def save(self, folder: Path) -> None:
         faiss.write_index(self._index, str(folder / _FILE))
         if self._reduction is not None:
             self._reduction.save(folder)
 
-    def load(self, folder: Path, matrix: FloatMatrix) -> None:
+    def load(self, folder: Path, count: int) -> None:
         try:
             found = faiss.read_index(str(folder / _FILE))
         except RuntimeError as error:
             raise CorruptData(f"FAISS cannot read {folder / _FILE}: {error}.", path=str(folder)) from error
         if self._hashes:
-            self._reduction = Reduction.load(folder)
-        if found.ntotal != len(matrix):
+            self._reduction = Reduction.load(folder, self._metric, self._dim)
+        if found.ntotal != count:
             raise CorruptData(
-                f"{folder / _FILE} holds {found.ntotal} vectors; {len(matrix)} were indexed.",
+                f"{folder / _FILE} holds {found.ntotal} vectors; {count} were indexed.",
                 path=str(folder),
             )
         self._adopt(found)
@@ -202,5 +209,9 @@ def _translated(options: FaissOptions) -> Iterator[None]:
     except RuntimeError as error:
         raise BackendError(f"FAISS ({options.factory}) fails: {_reason(error)}.") from error
 
+
+# OpenMP's threads do not live on in a forked child, and its first parallel search would wait for
+# them for ever; with one thread FAISS starts none.
+os.register_at_fork(after_in_child=lambda: faiss.omp_set_num_threads(1))
 
 backend = InProcessBackend(FaissOptions, FaissIndex)

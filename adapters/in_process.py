@@ -23,7 +23,7 @@ from ..core.retriever import IdFilter
 from ..core.vectors import FloatMatrix
 from .driver import Candidates
 from .generations import Generations
-from .index import Index, Mask
+from .index import Index, Mask, RowView
 from .locks import ReadWriteLock
 from .options import merge_options, search_fields
 from .row_store import Rows, RowStore
@@ -50,11 +50,11 @@ class InProcessBackend:
         self, url: RetrieverURL, options: Any, dim: int, metric: Metric, id_kind: IdKind
     ) -> InProcessDriver:
         """An empty driver, in memory or in a new folder."""
-        place = None
-        if url.location is not None:
-            place = Generations(url.location, url.scheme)
+        place = None if url.location is None else Generations(url.location, url.scheme)
+        driver = InProcessDriver(self, options, RowStore.empty(dim, id_kind), metric, place)
+        if place is not None:
             place.claim()
-        return InProcessDriver(self, options, RowStore.empty(dim, id_kind), metric, place)
+        return driver
 
     def open(
         self, url: RetrieverURL, options: dict[str, Any], *, writable: bool
@@ -105,7 +105,7 @@ class InProcessDriver:
     def load_index(self, folder: Path, indexed: int) -> None:
         """Take the index of the first ``indexed`` rows from its files."""
         if indexed:
-            self._index.load(folder, self._store.matrix[:indexed])
+            self._index.load(folder, indexed)
         self._indexed = indexed
 
     # -- writing -----------------------------------------------------------------------------
@@ -152,8 +152,11 @@ class InProcessDriver:
 
     def _add_long_tail(self) -> None:
         if len(self._store) - self._indexed > self._index.tail_limit:
-            self._index.add(self._in_index_space(self._store.matrix[self._indexed :]))
+            self._index.add(self._row_view(len(self._store)), self._indexed)
             self._indexed = len(self._store)
+
+    def _row_view(self, count: int) -> RowView:
+        return RowView(self._store.matrix[:count], self._store.norms[:count])
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -185,7 +188,7 @@ class InProcessDriver:
             limit = self._index.scan_limit
             if eligible.narrowed:
                 limit = max(limit, FILTER_SCAN_LIMIT)
-            if eligible.count <= max(limit, k):
+            if self._indexed == 0 or eligible.count <= max(limit, k):
                 return self._scan(queries, k, eligible)
             return self._ask_index(queries, k, eligible)
 
@@ -228,7 +231,8 @@ class InProcessDriver:
                 share = eligible.count / max(1, len(self._store))
                 hidden = self._indexed - np.count_nonzero(mask)
                 fetch = int(min(self._indexed, k + min(hidden, 2 * k / share)))
-        rows, estimates = self._index.search(self._in_index_space(queries), fetch, pushed)
+        indexed = self._row_view(self._indexed)
+        rows, estimates = self._index.search(indexed, queries, fetch, pushed)
         for line, scores in zip(rows, estimates, strict=True):
             keep = line >= 0
             if mask is not None:
@@ -238,13 +242,6 @@ class InProcessDriver:
     def _scored(self, rows: Rows, completeness: Completeness) -> Candidates:
         store = self._store
         return Candidates(store.ids_at(rows), completeness, vectors=store.matrix[rows])
-
-    def _in_index_space(self, matrix: FloatMatrix) -> FloatMatrix:
-        if self.metric is not Metric.COSINE:
-            return matrix
-        wide = matrix.astype(np.float64)
-        wide /= np.sqrt(np.einsum("ij,ij->i", wide, wide))[:, None]
-        return wide.astype(np.float32)
 
     # -- filters -----------------------------------------------------------------------------
 

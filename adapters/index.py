@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,20 @@ RowMatrix = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
+class RowView(NamedTuple):
+    """The vectors under an index, which keeps no copy unless its engine must."""
+
+    matrix: FloatMatrix
+    """(n, dim) float32, C-contiguous, finite; not zero under ``Metric.COSINE``. May be
+    memory-mapped."""
+    norms: npt.NDArray[np.float32]
+    """The Euclidean lengths of its rows, (n,)."""
+
+
 class Index(Protocol):
     """Finds candidate rows; everything else (ids, filters, exact scores, files) is done for it.
 
     Rows are numbered from 0 in the order in which :meth:`add` received them and never change.
-    Vectors arrive checked: C-contiguous float32, finite, of the right dimension, of unit length
-    under ``Metric.COSINE``.
     """
 
     #: ``scores="exact"``: candidates are scored again from the vectors; ``"estimated"``: the
@@ -32,27 +40,27 @@ class Index(Protocol):
     #: With at most so many rows to choose from, they are scanned and the index is not asked.
     scan_limit: int
 
-    def add(self, matrix: FloatMatrix) -> None:
-        """Append rows (m, dim). The first call may train."""
+    def add(self, rows: RowView, start: int) -> None:
+        """Take in the rows from ``start`` on; those before are in already. The first may train."""
 
     def search(
-        self, queries: FloatMatrix, k: int, eligible: Mask | None
+        self, rows: RowView, queries: FloatMatrix, k: int, eligible: Mask | None
     ) -> tuple[RowMatrix, npt.NDArray[np.float32]]:
         """Candidate rows (q, m), int64, m ≥ k, and their estimated scores, best first.
 
-        Unused places at the end of a line hold row -1. ``eligible``, of shape (rows,), is only
-        given where the filter is supported; only rows that are true in it may come back. Calls may
-        come from several threads at once, never beside an ``add``.
+        ``rows`` are those that were added. Unused places at the end of a line hold row -1.
+        ``eligible``, of shape (rows,), is only given where the filter is supported; only rows that
+        are true in it may come back. Calls may come from several threads at once, never beside an
+        ``add``.
         """
 
     def save(self, folder: Path) -> None:
         """Write the index's own files into an existing empty folder (without the vectors)."""
 
-    def load(self, folder: Path, matrix: FloatMatrix) -> None:
-        """The reverse of :meth:`save`, over the rows that were added, in the same order.
+    def load(self, folder: Path, count: int) -> None:
+        """The reverse of :meth:`save`, for an index of ``count`` rows.
 
-        ``matrix`` may be memory-mapped. Raises :class:`~itemspace.core.errors.CorruptData` where
-        the files do not fit each other.
+        Raises :class:`~itemspace.core.errors.CorruptData` where the files do not fit each other.
         """
 
     def describe(self) -> dict[str, Any]:

@@ -21,6 +21,11 @@ def kernel(function: F) -> F:
 
 
 def fast_kernel(function: F) -> F:
-    """As :func:`kernel`, but sums may be reordered (and so vectorised): for estimates only."""
-    compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)(function)
+    """As :func:`kernel`, but sums may be reordered (and so vectorised): for estimates only.
+
+    The order is fixed when the kernel is compiled: the same numbers give the same result, in a
+    batch or alone. NaN and infinity stay what they are.
+    """
+    flags = {"reassoc", "contract", "nsz"}
+    compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=flags)(function)
     return compiled

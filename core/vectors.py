@@ -42,6 +42,18 @@ def check_matrix(matrix: Any, what: str = "vectors") -> FloatMatrix:
     return array
 
 
+def unit_rows(matrix: FloatMatrix) -> FloatMatrix:
+    """The rows at length 1, float32; computed in float64, so that no length overflows.
+
+    Zero rows stay zero.
+    """
+    wide = matrix.astype(np.float64)
+    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    norms[norms == 0] = 1
+    unit: FloatMatrix = (wide / norms[:, None]).astype(np.float32)
+    return unit
+
+
 @dataclass(frozen=True, eq=False)
 class VectorSet:
     """Vectors under their ids.

@@ -156,8 +156,9 @@ class RetrieverSuite:
 
     def test_answers_visible_by_eye(self, make: Make, kind: IdKind) -> None:
         names = _names(kind, 4)
-        matrix = np.array([[1, 0], [1, 0.1], [0, 1], [-1, 0]], dtype=np.float32)
-        found = make(VectorSet(Ids(names), matrix)).search([1, 0], 4)[0]
+        matrix = np.zeros((4, DIM), dtype=np.float32)
+        matrix[:, :2] = [[1, 0], [1, 0.1], [0, 1], [-1, 0]]
+        found = make(VectorSet(Ids(names), matrix)).search(matrix[0], 4)[0]
         if self._exact(make):
             assert found.ids.tolist() == names
             assert found.scores[0] == pytest.approx(1)
@@ -527,7 +528,7 @@ class RetrieverSuite:
         retriever.flush()
 
     def _exact(self, make: Make) -> bool:
-        probe = make(VectorSet(Ids([1]), np.ones((1, 2), dtype=np.float32)))
+        probe = make(VectorSet(Ids([1]), np.ones((1, DIM), dtype=np.float32)))
         return probe.capabilities.scores == "exact"
 
 

@@ -184,5 +184,7 @@ def test_a_forked_child_answers(scheme: str) -> None:
     process = context.Process(target=child)
     process.start()
     process.join(30)
+    if process.is_alive():
+        process.kill()
     assert process.exitcode == 0
     assert queue.get() == [answer.ids.tolist() for answer in expected]
