@@ -36,7 +36,7 @@ class NoIndex:
         """Nothing to do."""
 
     def search(
-        self, rows: RowView, queries: FloatMatrix, k: int, eligible: Mask | None
+        self, _rows: RowView, queries: FloatMatrix, k: int, _eligible: Mask | None
     ) -> tuple[RowMatrix, npt.NDArray[np.float32]]:
         """Finds nothing; ``scan_limit`` keeps it from being asked."""
         shape = (len(queries), k)

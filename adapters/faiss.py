@@ -100,7 +100,7 @@ class FaissIndex:
             self._index.add(new)
 
     def search(
-        self, rows: RowView, queries: FloatMatrix, k: int, eligible: Mask | None
+        self, _rows: RowView, queries: FloatMatrix, k: int, eligible: Mask | None
     ) -> tuple[RowMatrix, npt.NDArray[np.float32]]:
         assert self._index is not None
         fetch = min(max(k, self._rerank), self._index.ntotal)
@@ -108,9 +108,7 @@ class FaissIndex:
             queries = unit_rows(queries)
         reduced = queries if self._reduction is None else self._reduction.queries(queries)
         with _translated(self._options):
-            distances, found = self._index.search(
-                reduced, fetch, params=self._parameters(eligible)
-            )
+            distances, found = self._index.search(reduced, fetch, params=self._parameters(eligible))
         return found, self._scores(queries, distances)
 
     def save(self, folder: Path) -> None:
@@ -122,7 +120,9 @@ class FaissIndex:
         try:
             found = faiss.read_index(str(folder / _FILE))
         except RuntimeError as error:
-            raise CorruptData(f"FAISS cannot read {folder / _FILE}: {error}.", path=str(folder)) from error
+            raise CorruptData(
+                f"FAISS cannot read {folder / _FILE}: {error}.", path=str(folder)
+            ) from error
         if self._hashes:
             self._reduction = Reduction.load(folder, self._metric, self._dim)
         if found.ntotal != count:

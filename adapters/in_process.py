@@ -194,9 +194,7 @@ class InProcessDriver:
 
     def _scan(self, queries: FloatMatrix, k: int, eligible: _Eligible) -> list[Candidates]:
         store = self._store
-        found = exact_candidates(
-            queries, store.matrix, store.norms, self.metric, k, eligible.rows
-        )
+        found = exact_candidates(queries, store.matrix, store.norms, self.metric, k, eligible.rows)
         complete = Completeness.FULL if eligible.count >= k else Completeness.EXHAUSTED
         return [self._scored(rows, complete) for rows in found]
 
@@ -229,7 +227,7 @@ class InProcessDriver:
             else:
                 # Over-fetch by the share that the filter will take away, with some to spare.
                 share = eligible.count / max(1, len(self._store))
-                hidden = self._indexed - np.count_nonzero(mask)
+                hidden = self._indexed - int(np.count_nonzero(mask))
                 fetch = int(min(self._indexed, k + min(hidden, 2 * k / share)))
         indexed = self._row_view(self._indexed)
         rows, estimates = self._index.search(indexed, queries, fetch, pushed)

@@ -35,10 +35,14 @@ class Index(Protocol):
     #: scores of ``search`` are given out, and must be in the metric's unit, higher is better.
     #: ``supports_filter``: ``search`` honours ``eligible``.
     capabilities: Capabilities
-    #: Rows that may wait outside the index, scanned exactly, before they are added.
-    tail_limit: int
-    #: With at most so many rows to choose from, they are scanned and the index is not asked.
-    scan_limit: int
+
+    @property
+    def tail_limit(self) -> int:
+        """Rows that may wait outside the index, scanned exactly, before they are added."""
+
+    @property
+    def scan_limit(self) -> int:
+        """With at most so many rows to choose from, they are scanned; the index is not asked."""
 
     def add(self, rows: RowView, start: int) -> None:
         """Take in the rows from ``start`` on; those before are in already. The first may train."""

@@ -92,7 +92,9 @@ def open_retriever(url: str | RetrieverURL, mode: Literal["r", "rw"] = "r") -> R
         As for :func:`create_retriever`.
     """
     if mode not in ("r", "rw"):
-        raise InvalidOption(f"mode is 'r' or 'rw'; received {mode!r}.", option="mode", received=mode)
+        raise InvalidOption(
+            f"mode is 'r' or 'rw'; received {mode!r}.", option="mode", received=mode
+        )
     parsed = RetrieverURL.parse(url)
     backend = load_backend(parsed.scheme)
     named = parse_parameters(parsed, backend.options)

@@ -1,4 +1,4 @@
-"""Vectors as numbered rows: appended, marked dead, never moved; the ground of in-process engines."""
+"""Vectors as numbered rows: appended, marked dead, never moved."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class RowStore:
         shapes = (matrix.ndim, alive.shape, norms.shape, len(matrix))
         if shapes != (2, (len(ids),), (len(ids),), len(ids)):
             raise ValueError(f"arrays of other lengths than the {len(ids)} ids")
-        if (matrix.dtype, alive.dtype, norms.dtype) != (np.float32, np.bool_, np.float32):
+        kinds = [str(array.dtype) for array in (matrix, alive, norms)]
+        if kinds != ["float32", "bool", "float32"]:
             raise ValueError("arrays of other types than float32, bool and float32")
         return cls(ids, matrix, np.array(alive), norms)
 

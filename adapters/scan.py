@@ -96,9 +96,7 @@ def _reachable(
 
 
 @kernel
-def _select(
-    estimates: npt.NDArray[np.floating], slack: npt.NDArray[np.floating], k: int
-) -> Rows:
+def _select(estimates: npt.NDArray[np.floating], slack: npt.NDArray[np.floating], k: int) -> Rows:
     if k == 0:
         return np.empty(0, dtype=np.int64)
     heap = np.full(k, -np.inf)  # a min-heap of the k best lower bounds

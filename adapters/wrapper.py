@@ -128,9 +128,7 @@ class DriverRetriever:
         matrix = self._matrix(array[None, :] if array.ndim == 1 else array, "queries")
         if not len(matrix):
             return Neighbors([])
-        answers = self._driver.search(
-            matrix, int(k), self._filter(allowed), self._filter(excluded)
-        )
+        answers = self._driver.search(matrix, int(k), self._filter(allowed), self._filter(excluded))
         return Neighbors(
             [self._ranked(query, c, int(k)) for query, c in zip(matrix, answers, strict=True)]
         )

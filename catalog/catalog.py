@@ -95,9 +95,11 @@ class Catalog:
 
     @contextmanager
     def connection(self, bind: Bind | None = None) -> Iterator[Connection]:
-        """The caller's connection or session, left as it is, or one of our own for reading."""
+        """The caller's connection or session (flushed if so set), or one of our own."""
         with translated_errors(self.engine):
             if isinstance(bind, Session):
+                if bind.autoflush:
+                    bind.flush()
                 yield bind.connection()
             elif bind is not None:
                 yield bind

@@ -1,51 +1,24 @@
 """Behaviour logs and item tables from CSV or Parquet into ordinary SQL tables.
 
 Every file is checked whole before the first row is written, and all files of a call go into one
-transaction. Rows are sent by the driver's ``executemany`` (600,000 rows/s into SQLite); inserts of
-dictionaries through SQLAlchemy are several times slower.
+transaction.
 """
 
 from __future__ import annotations
 
 import glob
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    Date,
-    DateTime,
-    Double,
-    Engine,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    Numeric,
-    String,
-    Table,
-    Text,
-    delete,
-    insert,
-    inspect,
-    select,
-)
-from sqlalchemy.dialects.mysql import VARCHAR
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Connection, Engine, MetaData, Table, delete, insert, select
 
 from ..core.errors import (
     AlreadyIngested,
     BadRow,
-    CatalogError,
     DuplicateIds,
     EmptyInput,
     InputError,
@@ -53,16 +26,26 @@ from ..core.errors import (
     MissingColumn,
     UnmappedTable,
 )
-from ..core.ids import MAX_ID_LENGTH, IdKind
+from ..core.ids import IdKind
 from .bookkeeping import ingest_table
 from .candidates import is_among
 from .engines import translated_errors
+from .reading import REASONS, Audit, ColumnType, Fault, Field, Reading
 from .schema import ensure
-from .sources import REASONS, Audit, ColumnType, Fault, Field, Reading, Source, open_source, quoted
+from .sources import Source, open_source, quoted
+from .tables import (
+    INTERACTION,
+    ITEM,
+    create_log_index,
+    declared_types,
+    open_table,
+    sender,
+    writing,
+)
 
-ITEM, INTERACTION = "item", "interaction"
 Files = Path | str | Sequence[Path | str]
-Progress = Callable[[str, int, int | None], None]
+#: Called with (done, total, text).
+Progress = Callable[[int, int, str], None]
 
 # Other names under which a column is taken where its own is absent: case and "_" do not count.
 ALIASES = {
@@ -111,6 +94,15 @@ class IngestReport:
     seconds: float = 0.0
     """Wall time, seconds."""
 
+    def __str__(self) -> str:
+        """What a person wants to know, one thing per line."""
+        loaded = ", ".join(f"{count:,} rows into {name}" for name, count in self.rows.items())
+        skipped = [
+            f"Skipped {count:,} rows: {kind}; the first: {self.examples[kind]}"
+            for kind, count in self.bad_rows.items()
+        ]
+        return "\n".join([f"Loaded {loaded} in {self.seconds:.1f} s", *self.notes, *skipped])
+
 
 @dataclass(frozen=True)
 class Load:
@@ -151,7 +143,7 @@ def ingest(
         Take bytes that were ingested before. Items replace those of the same ids; events are
         appended once more.
     progress
-        Called with (file name, rows written, rows in all).
+        Called with (done, total, what is being done).
 
     Raises
     ------
@@ -201,25 +193,21 @@ def load(
     ensure(engine)
     _check_known(engine, loads, again, report)
     parts = _plan(engine, loads, report)
-    for part in parts:
+    for done, part in enumerate(parts, start=1):
         part.check(skip_bad_rows, report)
-    with _transaction(engine) as connection:
+        if progress is not None:
+            progress(done, len(parts), "checking the files")
+    with writing(engine) as connection:
         metadata = MetaData()
-        tables = {part.name: _table(connection, metadata, part.name, parts) for part in parts}
-        if again:
-            _replace(connection, tables.get(ITEM), parts)
+        tables = {p.name: open_table(connection, metadata, p.name, p.types) for p in parts}
+        if again and ITEM in tables:
+            _remove_replaced(connection, tables[ITEM], parts)
         for part in parts:
             written = _write(connection, tables[part.name], part, progress)
             report.rows[part.name] = report.rows.get(part.name, 0) + written
         if INTERACTION in tables:
-            _create_index(connection, tables[INTERACTION])
-    return IngestReport(
-        report.rows,
-        report.bad_rows,
-        report.examples,
-        report.notes,
-        time.perf_counter() - start,
-    )
+            create_log_index(connection, tables[INTERACTION])
+    return replace(report, seconds=time.perf_counter() - start)
 
 
 # Files and their columns
@@ -312,7 +300,7 @@ class _Part:
             more = f"the first: {_told(self.source, audit.faults[0])}" if audit.faults else ""
             raise EmptyInput(f"{path} has no rows to load. {why}{more}".strip(), path=str(path))
         for fault in audit.faults:
-            report.bad_rows[fault.kind] = report.bad_rows.get(fault.kind, 0) + fault.count
+            report.bad_rows[fault.kind] = report.bad_rows.get(fault.kind, 0) + fault.rows
             report.examples.setdefault(fault.kind, _told(self.source, fault))
         for column, count in audit.not_finite.items():
             report.notes.append(
@@ -328,13 +316,13 @@ class _Part:
 
 
 def _plan(engine: Engine, loads: Sequence[Load], report: IngestReport) -> list[_Part]:
-    declared = _declared(engine)
+    declared = declared_types(engine)
     parts = []
-    for part in loads:
-        for source in part.sources:
-            fields = part.fields(source, report.notes)
-            fields = _fitting(part.table, source, fields, declared, report.notes)
-            parts.append(_Part(part.table, source, Reading(source, fields), {}))
+    for wanted in loads:
+        for source in wanted.sources:
+            fields = wanted.fields(source, report.notes)
+            fields = _fitting(wanted.table, source, fields, declared, report.notes)
+            parts.append(_Part(wanted.table, source, Reading(source, fields), {}))
     items = [declared[name]["item_id"] for name in (ITEM, INTERACTION) if name in declared]
     item_type = items[0] if items else _common("id", [p.reading.found["item_id"] for p in parts])
     for name in {part.name for part in parts}:
@@ -366,17 +354,6 @@ def _common(role: str, found: list[ColumnType | None]) -> ColumnType:
     if kinds == {ColumnType.DATE, ColumnType.TIMESTAMP}:
         return ColumnType.TIMESTAMP
     return ColumnType.INTEGER if role == "time" else ColumnType.TEXT
-
-
-def _declared(engine: Engine) -> dict[str, dict[str, ColumnType]]:
-    """Table → column → type, for those of our tables that exist."""
-    with translated_errors(engine):
-        inspector = inspect(engine)
-        return {
-            name: {c["name"]: _type_of(c["type"]) for c in inspector.get_columns(name)}
-            for name in (ITEM, INTERACTION)
-            if inspector.has_table(name)
-        }
 
 
 def _fitting(
@@ -412,45 +389,8 @@ def _fitting(
 # Writing
 
 
-@contextmanager
-def _transaction(engine: Engine) -> Iterator[Connection]:
-    try:
-        with translated_errors(engine), engine.begin() as connection:
-            driver = connection.connection.dbapi_connection
-            # Unless BEGIN is said by hand, Python's sqlite3 runs DDL outside any transaction.
-            if engine.dialect.name == "sqlite" and not getattr(driver, "in_transaction", True):
-                connection.exec_driver_sql("BEGIN")
-            yield connection
-    except OperationalError:
-        raise
-    except DBAPIError as error:
-        raise CatalogError(
-            f"The database refused the rows: {error.orig}. Nothing was loaded."
-        ) from error
-
-
-def _table(connection: Connection, metadata: MetaData, name: str, parts: list[_Part]) -> Table:
-    if inspect(connection).has_table(name):
-        return Table(name, metadata, autoload_with=connection)
-    types = next(part.types for part in parts if part.name == name)
-    ids = {"item_id"} if name == ITEM else {"item_id", "user_id"}
-    columns = [
-        Column(
-            column,
-            _sql_type(kind, column in ids),
-            primary_key=name == ITEM and column in ids,
-            autoincrement=False,
-            nullable=column not in ids,
-        )
-        for column, kind in types.items()
-    ]
-    table = Table(name, metadata, *columns)
-    table.create(connection)
-    return table
-
-
 def _write(connection: Connection, table: Table, part: _Part, progress: Progress | None) -> int:
-    send = _sender(connection, table, [known.name for known in part.reading.fields])
+    send = sender(connection, table, [known.name for known in part.reading.fields])
     done = 0
     for rows in part.reading.rows(part.types):
         if table.name == ITEM:
@@ -458,7 +398,7 @@ def _write(connection: Connection, table: Table, part: _Part, progress: Progress
         send(rows)
         done += len(rows)
         if progress is not None:
-            progress(part.source.path.name, done, part.audit.rows)
+            progress(done, part.audit.rows, f"loading {part.source.path.name}")
     connection.execute(
         insert(ingest_table).values(
             source=str(part.source.path.absolute())[-1024:],
@@ -472,38 +412,11 @@ def _write(connection: Connection, table: Table, part: _Part, progress: Progress
     return done
 
 
-def _sender(
-    connection: Connection, table: Table, names: list[str]
-) -> Callable[[list[tuple[Any, ...]]], object]:
-    """A function that inserts rows by the driver's own ``executemany``."""
-    dialect = connection.dialect
-    marker = {"qmark": "?", "format": "%s", "pyformat": "%s"}.get(dialect.paramstyle)
-    if marker is None:
-        return lambda rows: connection.execute(
-            insert(table), [dict(zip(names, row, strict=True)) for row in rows]
-        )
-    prepare = dialect.identifier_preparer
-    columns = ", ".join(prepare.quote(name) for name in names)
-    markers = ", ".join([marker] * len(names))
-    statement = f"INSERT INTO {prepare.format_table(table)} ({columns}) VALUES ({markers})"
-    binders = [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
-    if not any(binders):
-        return lambda rows: connection.exec_driver_sql(statement, rows)
-
-    def bound(row: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(
-            value if binder is None else binder(value)
-            for value, binder in zip(row, binders, strict=True)
-        )
-
-    return lambda rows: connection.exec_driver_sql(statement, [bound(row) for row in rows])
-
-
-def _replace(connection: Connection, table: Table | None, parts: list[_Part]) -> None:
+def _remove_replaced(connection: Connection, table: Table, parts: list[_Part]) -> None:
+    """Delete the items that the files bring again."""
     for part in parts:
-        for rows in part.reading.rows(part.types) if table is not None else ():
-            if part.name == ITEM and table is not None:
-                connection.execute(delete(table).where(_among(connection, table, part, rows)))
+        for rows in part.reading.rows(part.types) if part.name == ITEM else ():
+            connection.execute(delete(table).where(_among(connection, table, part, rows)))
 
 
 def _present(connection: Connection, table: Table, part: _Part, rows: list[Any]) -> list[Any]:
@@ -515,39 +428,6 @@ def _among(connection: Connection, table: Table, part: _Part, rows: list[Any]) -
     at = [known.name for known in part.reading.fields].index("item_id")
     kind: IdKind = "int" if part.types["item_id"] == ColumnType.INTEGER else "str"
     return is_among(connection.dialect.name, table.c.item_id, kind, [row[at] for row in rows])
-
-
-def _create_index(connection: Connection, table: Table) -> None:
-    columns = [table.c[name] for name in ("user_id", "timestamp") if name in table.c]
-    index = Index(f"ix_{table.name}_user_id", *columns)
-    if index.name not in {known["name"] for known in inspect(connection).get_indexes(table.name)}:
-        index.create(connection)
-
-
-def _sql_type(kind: ColumnType, is_id: bool) -> TypeEngine[Any]:
-    if is_id and kind == ColumnType.TEXT:
-        # MySQL's default collations take "a" and "A" for the same id.
-        exact = VARCHAR(MAX_ID_LENGTH, collation="utf8mb4_bin")
-        return String(MAX_ID_LENGTH).with_variant(exact, "mysql", "mariadb")
-    return {
-        ColumnType.INTEGER: BigInteger,
-        ColumnType.NUMBER: Double,
-        ColumnType.BOOLEAN: Boolean,
-        ColumnType.DATE: Date,
-        ColumnType.TIMESTAMP: DateTime,
-        ColumnType.TEXT: Text,
-    }[kind]()
-
-
-def _type_of(kind: TypeEngine[Any]) -> ColumnType:
-    known: list[tuple[Any, ColumnType]] = [
-        (Boolean, ColumnType.BOOLEAN),
-        (Integer, ColumnType.INTEGER),
-        ((Numeric, Float), ColumnType.NUMBER),
-        (DateTime, ColumnType.TIMESTAMP),
-        (Date, ColumnType.DATE),
-    ]
-    return next((found for classes, found in known if isinstance(kind, classes)), ColumnType.TEXT)
 
 
 # Refusals

@@ -7,8 +7,10 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from ..core.errors import InputError, MissingColumn
-from .ingest import INTERACTION, ITEM, IngestReport, Load, Progress, load
-from .sources import ColumnType, Field, open_source, quoted
+from .ingest import IngestReport, Load, Progress, load
+from .reading import ColumnType, Field
+from .sources import open_source, quoted
+from .tables import INTERACTION, ITEM
 
 _YEAR = r"nullif(regexp_extract(title, '\((\d{4})\)\s*$', 1), '')"
 _MOVIES = [

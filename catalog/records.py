@@ -65,8 +65,9 @@ def record_build(
         "created_at": datetime.now(UTC),
     }
     with catalog.engine.begin() as connection:
-        number = connection.execute(insert(build_table).values(values)).inserted_primary_key[0]
-    return get_build(catalog, number)
+        made = connection.execute(insert(build_table).values(values)).inserted_primary_key
+    assert made is not None
+    return get_build(catalog, made[0])
 
 
 def get_build(catalog: Catalog, number: int | None = None) -> Build:

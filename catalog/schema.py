@@ -29,9 +29,7 @@ def include_name(name: str | None, kind: str, _parents: object) -> bool:
 def current(engine: Engine) -> str | None:
     """The revision of the tables in the database, ``None`` where there are none."""
     with translated_errors(engine), engine.connect() as connection:
-        context = MigrationContext.configure(
-            connection, opts={"version_table": VERSION_TABLE}
-        )
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         return context.get_current_revision()
 
 
@@ -52,7 +50,9 @@ def check(engine: Engine) -> None:
     if found is None:
         text = f"The database {engine.url!r} holds no itemspace tables yet; {_UPGRADE}."
     elif found in known:
-        text = f"itemspace's tables are at revision {found}, this release needs {needed}; {_UPGRADE}."
+        text = (
+            f"itemspace's tables are at revision {found}, this release needs {needed}; {_UPGRADE}."
+        )
     else:
         text = (
             f"itemspace's tables are at revision {found}, which this release does not know: a "

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..catalog import ensure, open_engine
+from ..catalog import open_engine
 from ..catalog.ingest import ingest as load
 from ..catalog.movielens import ingest_movielens
 from ..core.errors import UsageError
@@ -38,7 +38,6 @@ def ingest(
         raise UsageError("Name a MovieLens folder, or --items and --interactions files.")
     engine = open_engine(Settings.load(database=database).database, create=True)
     try:
-        ensure(engine)
         with progress_bar() as report:
             if folder is not None:
                 done = ingest_movielens(

@@ -71,7 +71,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 def progress_bar() -> Iterator[Report]:
     """Bars on the error stream, one per text; nothing where that is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"))
-    with Progress(*columns, TimeElapsedColumn(), console=notes, disable=not notes.is_terminal) as bar:
+    with Progress(
+        *columns, TimeElapsedColumn(), console=notes, disable=not notes.is_terminal
+    ) as bar:
         tasks: dict[str, TaskID] = {}
 
         def report(done: int, total: int | None, text: str) -> None:

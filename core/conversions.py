@@ -101,12 +101,12 @@ def to_npz(vectors: VectorSet, path: str | Path) -> None:
     """Write one NumPy ``.npz`` (no pickle): matrix, ids, and metric and lineage as JSON."""
     meta = json.dumps({"metric": vectors.metric.value, "lineage": dict(vectors.lineage)})
     with Path(path).open("wb") as stream:
-        np.savez(
-            stream,
-            matrix=vectors.matrix,
-            meta=np.frombuffer(meta.encode(), dtype=np.uint8),
+        arrays: dict[str, Any] = {
+            "matrix": vectors.matrix,
+            "meta": np.frombuffer(meta.encode(), dtype=np.uint8),
             **vectors.ids.buffers,
-        )
+        }
+        np.savez(stream, **arrays)
 
 
 def from_npz(path: str | Path, *, metric: Metric | None = None) -> VectorSet:
@@ -131,7 +131,7 @@ def from_npz(path: str | Path, *, metric: Metric | None = None) -> VectorSet:
                 f"{path} holds no array 'matrix' or 'vectors'; it holds: {', '.join(arrays)}.",
                 path=str(path),
             )
-        names = arrays.get("ids", arrays.get("words", np.arange(len(matrix))))
+        names: Any = arrays.get("ids", arrays.get("words", np.arange(len(matrix))))
         return VectorSet(Ids(names), matrix, metric or Metric.COSINE, _imported(path))
 
 
@@ -243,9 +243,7 @@ def _reading(path: str | Path) -> Iterator[None]:
     except ItemspaceError:
         raise
     except Exception as error:  # zip, JSON, Parquet and struct readers each have their own
-        raise InputError(
-            f"{path} cannot be read as vectors: {error}.", path=str(path)
-        ) from error
+        raise InputError(f"{path} cannot be read as vectors: {error}.", path=str(path)) from error
 
 
 def _header(stream: BinaryIO, path: str | Path) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -128,12 +129,14 @@ class Ids:
 
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self[:_SHOWN]))
-        return f"Ids([{shown}{', …' if len(self) > _SHOWN else ''}], kind={self.kind!r}, n={len(self)})"
+        more = ", …" if len(self) > _SHOWN else ""
+        return f"Ids([{shown}{more}], kind={self.kind!r}, n={len(self)})"
 
     def to_list(self) -> list[Any]:
         """As a list of ``int`` or ``str``."""
         if self._values is not None:
-            return self._values.tolist()
+            numbers: list[Any] = self._values.tolist()
+            return numbers
         return [piece.decode() for piece in self._all_bytes()]
 
     def to_array(self) -> npt.NDArray[Any]:
@@ -197,7 +200,7 @@ class Ids:
     def _all_bytes(self) -> list[bytes]:
         assert self._blob is not None and self._offsets is not None
         blob, ends = self._blob.tobytes(), self._offsets.tolist()
-        return [blob[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+        return [blob[start:end] for start, end in pairwise(ends)]
 
 
 class _Index:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -16,8 +16,7 @@ def kernel(function: F) -> F:
     Never ``parallel=True``: numba's thread layers die in forked children and under several
     threads; run nogil kernels in a thread pool instead.
     """
-    compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    return compiled
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 def fast_kernel(function: F) -> F:
@@ -27,5 +26,5 @@ def fast_kernel(function: F) -> F:
     batch or alone. NaN and infinity stay what they are.
     """
     flags = {"reassoc", "contract", "nsz"}
-    compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=flags)(function)
-    return compiled
+    compile_fast = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=flags)
+    return cast(F, compile_fast(function))

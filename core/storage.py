@@ -88,9 +88,7 @@ def write_directory(
     return checksum
 
 
-def open_directory(
-    path: Path, kind: str, version: int
-) -> tuple[dict[str, Any], dict[str, Array]]:
+def open_directory(path: Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, Array]]:
     """The manifest's ``meta`` and the arrays, memory-mapped; file sizes are checked, bytes not.
 
     Raises

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,23 +22,18 @@ START = 1_700_000_000
 
 def catalogue(rng: np.random.Generator) -> list[dict[str, object]]:
     """Two models of each kind, sport and brand."""
-    items = []
-    for sport in SPORTS:
-        for kind in KINDS:
-            for brand in BRANDS:
-                for model in ("One", "Two"):
-                    items.append(
-                        {
-                            "item_id": f"{sport[:3]}-{kind[:3]}-{brand[:3]}-{model}".lower(),
-                            "title": f"{brand} {sport} {kind} {model}",
-                            "category": sport,
-                            "kind": kind,
-                            "brand": brand,
-                            "price": round(float(rng.gamma(3, 20)) + 5, 2),
-                            "stock": int(rng.poisson(3)),
-                        }
-                    )
-    return items
+    return [
+        {
+            "item_id": f"{sport[:3]}-{kind[:3]}-{brand[:3]}-{model}".lower(),
+            "title": f"{brand} {sport} {kind} {model}",
+            "category": sport,
+            "kind": kind,
+            "brand": brand,
+            "price": round(float(rng.gamma(3, 20)) + 5, 2),
+            "stock": int(rng.poisson(3)),
+        }
+        for sport, kind, brand, model in product(SPORTS, KINDS, BRANDS, ("One", "Two"))
+    ]
 
 
 def sessions(

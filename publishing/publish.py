@@ -71,9 +71,7 @@ def publish(
     place = RetrieverURL.parse(to).child(f"{space}-{number:04d}")
     with create_retriever(place, vectors) as retriever:
         _check_loaded(retriever, vectors)
-        version = add_version(
-            catalog, space, number, vectors, url=_lasting(place), build=build
-        )
+        version = add_version(catalog, space, number, vectors, url=_lasting(place), build=build)
     swap_live(catalog, space, expected=live, number=number)
     return version
 

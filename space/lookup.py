@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, select
+from sqlalchemy.orm import Session
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.util import find_tables
 
@@ -27,15 +28,19 @@ class Ground(Protocol):
     """What a lookup needs of its space."""
 
     @property
-    def version(self) -> int: ...
+    def version(self) -> int:
+        """The number of the version that answers."""
 
     @property
-    def items(self) -> ItemTable: ...
+    def items(self) -> ItemTable:
+        """The mapped items."""
 
     @property
-    def retriever(self) -> Retriever: ...
+    def retriever(self) -> Retriever:
+        """The version's vectors."""
 
-    def connection(self, bind: Bind | None) -> AbstractContextManager[Connection]: ...
+    def connection(self, bind: Bind | None) -> AbstractContextManager[Connection]:
+        """The caller's connection, or one of our own."""
 
 
 class Rows(Sequence[Row[Any]]):
@@ -123,7 +128,8 @@ class Lookup:
         """
         items = self._space.items
         if statement is None:
-            statement = select(*items.columns.values(), self.score)
+            everything: Select[Any] = select(*items.columns.values(), self.score)
+            statement = everything
         sources = self._sources(statement, items)
         matching = select(items.id).select_from(*sources).where(items.id.is_not(None)).distinct()
         condition = statement.whereclause
@@ -136,7 +142,9 @@ class Lookup:
             narrowed = condition is not None or sources != [items.table]
             found, plan = planner.resolve(self._k, narrowed=narrowed)
             started = time.perf_counter()
-            result = connection.execute(self._joined(statement, items, found, connection))
+            # A Session gives entities back as entities.
+            run = bind if isinstance(bind, Session) else connection
+            result = run.execute(self._joined(statement, items, found, connection))
             keys, rows = list(result.keys()), result.all()
             seconds = plan.seconds_sql + time.perf_counter() - started
         plan = replace(plan, statements=plan.statements + 1, seconds_sql=seconds)

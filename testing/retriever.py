@@ -157,7 +157,8 @@ class RetrieverSuite:
     def test_answers_visible_by_eye(self, make: Make, kind: IdKind) -> None:
         names = _names(kind, 4)
         matrix = np.zeros((4, DIM), dtype=np.float32)
-        matrix[:, :2] = [[1, 0], [1, 0.1], [0, 1], [-1, 0]]
+        matrix[:, 0] = 1, 1, 0, -1
+        matrix[:, 1] = 0, 0.1, 1, 0
         found = make(VectorSet(Ids(names), matrix)).search(matrix[0], 4)[0]
         if self._exact(make):
             assert found.ids.tolist() == names
@@ -444,9 +445,7 @@ class RetrieverSuite:
         assert len(names) == N
         assert set(names) == set(vectors.ids)
 
-    def test_closed_and_opened_again(
-        self, tmp_path: Path, offered: Metric, kind: IdKind
-    ) -> None:
+    def test_closed_and_opened_again(self, tmp_path: Path, offered: Metric, kind: IdKind) -> None:
         url, vectors = self.url(tmp_path), _vectors(kind, offered)
         extra = _names(kind, N + 5)[N:]
         with create_retriever(url, vectors) as first:
@@ -496,8 +495,8 @@ class RetrieverSuite:
             lambda: retriever.upsert([1], _queries()[:1]),
             lambda: retriever.delete([1]),
             lambda: retriever.vectors([1]),
-            lambda: retriever.scan(),
-            lambda: retriever.flush(),
+            retriever.scan,
+            retriever.flush,
             lambda: len(retriever),
         ):
             with pytest.raises(ClosedError):

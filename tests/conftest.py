@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from itemspace.catalog import Catalog, ensure, open_engine
 from sqlalchemy import (
     Column,
     Engine,
@@ -17,8 +18,6 @@ from sqlalchemy import (
     Table,
     insert,
 )
-
-from itemspace.catalog import Catalog, ensure, open_engine
 
 N = 200
 KINDS = ("shoes", "shirts", "bags", None)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from itemspace import Ids, Metric, VectorSet, create_retriever, open_retriever
 from itemspace.core.errors import (
     BackendNotFound,

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from itemspace import VectorSet, create_retriever, open_retriever
 from itemspace.adapters import registry
 from itemspace.core.errors import (

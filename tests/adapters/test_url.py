@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from itemspace.adapters.url import RetrieverURL
 from itemspace.core.errors import InvalidURL
 

@@ -4,11 +4,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, create_engine, insert
-from sqlalchemy import select
-
 from itemspace.catalog.conditions import parse_condition
 from itemspace.core.errors import InvalidCondition, ItemspaceError, UnknownColumn
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    insert,
+    select,
+)
 
 ITEMS = Table(
     "item",
@@ -145,14 +154,16 @@ def test_nothing_else_gets_through(text: str) -> None:
 
 
 def test_unknown_columns_name_the_known_ones() -> None:
-    with pytest.raises(UnknownColumn, match="'yaer'.*there are: id, year.*Did you mean 'year'"):
+    with pytest.raises(UnknownColumn, match=r"'yaer'.*there are: id, year.*Did you mean 'year'"):
         parse_condition("yaer > 1", COLUMNS)
     with pytest.raises(UnknownColumn, match="single quotes: 'Heat'"):
         parse_condition('title = "Heat"', COLUMNS)
 
 
 def test_literals_are_bound_never_pasted() -> None:
-    compiled = parse_condition("title = 'x''; DROP TABLE item' AND year IN (1, 2)", COLUMNS).compile()
+    compiled = parse_condition(
+        "title = 'x''; DROP TABLE item' AND year IN (1, 2)", COLUMNS
+    ).compile()
     assert "DROP" not in str(compiled)
     assert "x'; DROP TABLE item" in compiled.params.values()
 

@@ -206,7 +206,7 @@ def test_milliseconds_are_told(engine: Engine, write: Any) -> None:
 def test_progress(engine: Engine, write: Any) -> None:
     seen: list[Any] = []
     ingest(engine, interactions=write(LOG + "1,2,3\n"), progress=lambda *args: seen.append(args))
-    assert seen == [("log.csv", 1, 1)]
+    assert seen == [(1, 1, "checking the files"), (1, 1, "loading log.csv")]
 
 
 # Bad rows
@@ -303,7 +303,7 @@ def test_first_bad_row_of_the_second_file_rolls_back_all(engine: Engine, write: 
 def test_types_of_the_table_rule(engine: Engine, write: Any) -> None:
     ingest(engine, interactions=write("user_id,item_id,ts,price\n1,2,3,9.5\n"))
     more = write(
-        "user_id,item_id,ts,price,note\n1,x,3,1\n1,2,3.5,1\n1,2,3,dear\n1,2,4,7\n", "more.csv"
+        "user_id,item_id,ts,price,note\n1,x,3,1,\n1,2,3.5,1,\n1,2,3,dear,\n1,2,4,7,\n", "more.csv"
     )
     report = ingest(engine, interactions=more, skip_bad_rows=True)
     assert report.bad_rows == {
@@ -374,7 +374,7 @@ def test_the_same_bytes_twice(engine: Engine, write: Any) -> None:
 
 
 def test_unusable_files(engine: Engine, tmp_path: Path, write: Any, write_parquet: Any) -> None:
-    def refused(kind: type[Exception], path: Path, match: str = "") -> None:
+    def refused(kind: type[Exception], path: Path, match: str | None = None) -> None:
         with pytest.raises(kind, match=match):
             ingest(engine, interactions=path)
         assert not tables(engine)
@@ -426,7 +426,7 @@ def test_failure_while_writing_leaves_nothing(
     def fail(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("itemspace.catalog.ingest._create_index", fail)
+    monkeypatch.setattr("itemspace.catalog.ingest.create_log_index", fail)
     with pytest.raises(KeyboardInterrupt):
         ingest(engine, interactions=write(LOG + "1,2,3\n"))
     assert not tables(engine)

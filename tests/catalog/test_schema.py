@@ -3,12 +3,11 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, MetaData, create_engine, inspect, text
-
 from itemspace.catalog import Catalog, schema
 from itemspace.catalog.bookkeeping import PREFIX, metadata
 from itemspace.catalog.engines import open_engine
 from itemspace.core.errors import DatabaseUnavailable, InvalidURL, MissingExtra, SchemaOutdated
+from sqlalchemy import Engine, MetaData, create_engine, inspect, text
 
 
 def test_up_and_down_twice(engine: Engine) -> None:
@@ -36,9 +35,7 @@ def test_migrations_make_what_the_tables_say(engine: Engine) -> None:
 def test_a_host_does_not_drop_our_tables(engine: Engine) -> None:
     schema.upgrade(engine)
     with engine.connect() as connection:
-        context = MigrationContext.configure(
-            connection, opts={"include_name": schema.include_name}
-        )
+        context = MigrationContext.configure(connection, opts={"include_name": schema.include_name})
         assert compare_metadata(context, MetaData()) == []
 
 

@@ -3,7 +3,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from itemspace.core import conversions
 from itemspace.core.errors import InputError, InvalidId, InvalidOption, MissingColumn
 from itemspace.core.ids import Ids

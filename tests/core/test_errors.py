@@ -2,7 +2,6 @@ import inspect
 import pickle
 
 import pytest
-
 from itemspace.core import errors
 
 LEAVES = [

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from itemspace.core.errors import DuplicateIds, InvalidId
 from itemspace.core.ids import Ids
 

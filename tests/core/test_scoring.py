@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from itemspace.core.metric import Metric
 from itemspace.core.scoring import rank, score_rows
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from itemspace.core.errors import CorruptData, InvalidOption
 from itemspace.core.metric import Metric
 from itemspace.core.vectors import unit_rows
@@ -229,7 +228,15 @@ def test_no_kernel_reads_out_of_bounds(tmp_path: Path) -> None:
     """The tests of this folder again, with numba's bounds checks."""
     environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", str(Path(__file__).parent), "-p", "no:cacheprovider"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            str(Path(__file__).parent),
+            "-p",
+            "no:cacheprovider",
+        ],
         env=environment,
         capture_output=True,
         text=True,

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from itemspace.lsh.planes import FAMILIES, orthogonal
 
 COUNT = 4096

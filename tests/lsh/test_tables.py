@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
 from itemspace.core.errors import CorruptData
 from itemspace.lsh.tables import Tables, hash_rows, project
 
@@ -79,7 +78,9 @@ def damaged() -> list[tuple[str, np.ndarray, np.ndarray]]:
     return cases
 
 
-@pytest.mark.parametrize(("name", "rows", "starts"), damaged(), ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize(
+    ("name", "rows", "starts"), damaged(), ids=lambda x: x if isinstance(x, str) else ""
+)
 def test_damaged_tables_are_refused(name: str, rows: np.ndarray, starts: np.ndarray) -> None:
     with pytest.raises(CorruptData):
         Tables.checked(rows, starts, 2, 20)
