@@ -62,7 +62,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for name in columns:
         table.add_column(name, justify="right" if name == "score" else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(_cell(*pair) for pair in zip(columns, row, strict=True)))
     width = None if sys.stdout.isatty() else _WIDEST_PIPE
     Console(width=width, highlight=False, markup=False).print(table)
 
@@ -85,7 +85,9 @@ def progress_bar() -> Iterator[Report]:
         yield report
 
 
-def _cell(value: Any) -> str:
+def _cell(name: str, value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4f}" if name == "score" else f"{value:g}"
+    return str(value)

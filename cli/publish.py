@@ -13,9 +13,7 @@ from .settings import DatabaseOption, Settings, SpaceOption
 
 
 def publish(
-    build: Annotated[
-        int | None, typer.Argument(help="Number of the build; the newest if left out.")
-    ] = None,
+    build: Annotated[int | None, typer.Option(help="The build; the newest if left out.")] = None,
     to: Annotated[
         str | None,
         typer.Option(

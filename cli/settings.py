@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,7 +55,14 @@ class Settings:
     @classmethod
     def load(cls, **flags: Any) -> Settings:
         """Resolve every setting; flags that are ``None`` were not given."""
-        found = {name: _resolve(name, flags.get(name)) for name in DEFAULTS}
+        file = _read_file()
+        found = {
+            name: flags.get(name)
+            or os.environ.get(f"ITEMSPACE_{name.upper()}")
+            or file.get(name)
+            or default
+            for name, default in DEFAULTS.items()
+        }
         to = found["to"] or f"lsh:{found['home']}/published"
         return cls(
             database=found["database"],
@@ -83,14 +89,7 @@ class Settings:
             engine.dispose()
 
 
-def _resolve(name: str, flag: Any) -> Any:
-    if flag is not None:
-        return flag
-    return os.environ.get(f"ITEMSPACE_{name.upper()}") or _file().get(name) or DEFAULTS[name]
-
-
-@cache
-def _file() -> dict[str, Any]:
+def _read_file() -> dict[str, Any]:
     path = Path(FILE)
     if not path.is_file():
         return {}

@@ -37,12 +37,12 @@ def shop(folder: Path) -> None:
     columns = ("--columns", "item_id,title,category,price,stock")
     run("recommend", "--user", "u17", "-k", "5", *columns)
     condition = "price < 100 AND stock > 0"
-    run("similar", "run-sho-acm-one", "--where", condition, "-k", "10", *columns)
+    run("similar", "running-shoes-acme-one", "--where", condition, "-k", "10", *columns)
 
 
 def movielens(folder: Path, data: Path) -> None:
     run("ingest", str(data))
-    run("build", "item2vec")
+    run("build", "item2vec", "-o", "window=20", "-o", "epochs=20", "-o", "min_count=5")
     run("publish", "--to", f"lsh:{folder}/published")
     columns = ("--columns", "title,genres")
     run("recommend", "--user", "17", *columns)

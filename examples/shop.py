@@ -24,7 +24,7 @@ def catalogue(rng: np.random.Generator) -> list[dict[str, object]]:
     """Two models of each kind, sport and brand."""
     return [
         {
-            "item_id": f"{sport[:3]}-{kind[:3]}-{brand[:3]}-{model}".lower(),
+            "item_id": f"{sport}-{kind}-{brand}-{model}".lower(),
             "title": f"{brand} {sport} {kind} {model}",
             "category": sport,
             "kind": kind,

@@ -1,0 +1,130 @@
+import sys
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import numpy as np
+import pytest
+from itemspace import Metric, Sequences
+from itemspace.builders import Item2Vec, load_builder, registry
+from itemspace.builders.item2vec import GENSIM_LONGEST_TEXT, _Texts
+from itemspace.core.errors import BrokenPlugin, EmptyInput, InvalidOption
+from itemspace.core.vectors import unit_rows
+
+
+def two_worlds(count: int = 400) -> Sequences:
+    """Sequences that stay among items 0–9 or among items 10–19."""
+    rng = np.random.default_rng(2)
+    return Sequences.from_lists(
+        [(rng.integers(10, size=8) + 10 * (at % 2)).tolist() for at in range(count)]
+    )
+
+
+def test_items_of_one_world_are_near() -> None:
+    fitted = Item2Vec(dim=16, epochs=20, sample=0, threads=1).fit(two_worlds())
+    vectors = fitted.item_vectors_
+    assert vectors.ids.to_list() == list(range(20))
+    assert vectors.metric is Metric.COSINE
+    assert vectors.matrix.shape == (20, 16)
+    unit = unit_rows(vectors.matrix)
+    products = unit @ unit.T
+    np.fill_diagonal(products, -1)
+    assert np.array_equal(products.argmax(axis=1) // 10, np.arange(20) // 10)
+    assert vectors.lineage["options"]["dim"] == 16
+    assert vectors.lineage["events"] == 3200
+
+
+def test_one_thread_and_one_seed_give_one_result() -> None:
+    one, same, other = (
+        Item2Vec(dim=8, epochs=2, threads=1, seed=seed).fit(two_worlds()).item_vectors_.matrix
+        for seed in (1, 1, 2)
+    )
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_rare_items_stay_and_can_be_left_out() -> None:
+    sequences = Sequences.from_lists([["a", "b", "a", "b"], ["a", "rare"], ["b", "a"]])
+    assert Item2Vec(dim=4, epochs=1).fit(sequences).item_vectors_.ids.to_list() == [
+        "a",
+        "b",
+        "rare",
+    ]
+    kept = Item2Vec(dim=4, epochs=1, min_count=2).fit(sequences).item_vectors_.ids.to_list()
+    assert kept == ["a", "b"]
+
+
+def test_no_text_is_longer_than_gensim_takes() -> None:
+    """gensim alone would drop what lies beyond 10,000 items of a text."""
+    length = 2 * GENSIM_LONGEST_TEXT + 7
+    sequences = Sequences.from_lists([range(length), range(3)])
+    texts = _Texts(sequences)
+    pieces = list(texts)
+    assert texts.count == len(pieces) == 4
+    assert max(map(len, pieces)) <= GENSIM_LONGEST_TEXT
+    assert [code for piece in pieces for code in piece] == [*range(length), 0, 1, 2]
+    assert all(type(code) is int for code in pieces[0])
+
+
+def test_items_beyond_the_ten_thousandth_are_trained() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.integers(10, size=GENSIM_LONGEST_TEXT).tolist()
+    second = (10 + rng.integers(10, size=GENSIM_LONGEST_TEXT)).tolist()
+    sequences = Sequences.from_lists([first + second])
+    untrained = Item2Vec(dim=8, epochs=1, threads=1, sample=0, alpha=1e-9).fit(sequences)
+    trained = Item2Vec(dim=8, epochs=1, threads=1, sample=0).fit(sequences)
+    moved = np.abs(trained.item_vectors_.matrix - untrained.item_vectors_.matrix).max(axis=1)
+    assert moved[10:].min() > 0.01
+
+
+def test_progress() -> None:
+    seen: list[Any] = []
+    Item2Vec(dim=4, epochs=3).fit(two_worlds(10), progress=lambda *args: seen.append(args))
+    assert seen == [(1, 3, "training"), (2, 3, "training"), (3, 3, "training")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dim", 0),
+        ("dim", 2.5),
+        ("window", 0),
+        ("negatives", 0),
+        ("epochs", -1),
+        ("min_count", 0),
+        ("threads", 0),
+        ("sample", -0.1),
+        ("alpha", 0),
+        ("ns_exponent", float("nan")),
+        ("seed", -1),
+        ("epochs", True),
+        ("alpha", "fast"),
+    ],
+)
+def test_options_out_of_range(name: str, value: Any) -> None:
+    builder = Item2Vec(**{name: value})
+    assert builder.get_params()[name] is value
+    with pytest.raises(InvalidOption, match=name) as caught:
+        builder.fit(two_worlds(10))
+    assert caught.value.option == name
+    assert not hasattr(builder, "item_vectors_")
+
+
+@pytest.mark.parametrize(("lists", "min_count"), [([], 1), ([["a"], ["b"]], 1), ([["a", "b"]], 2)])
+def test_nothing_to_learn_from(lists: list[list[str]], min_count: int) -> None:
+    with pytest.raises(EmptyInput, match="Nothing to learn from"):
+        Item2Vec(min_count=min_count).fit(Sequences.from_lists(lists))
+
+
+def test_builders_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_builder("item2vec") is Item2Vec
+    with pytest.raises(InvalidOption, match="Did you mean 'item2vec'"):
+        load_builder("item3vec")
+    points = [
+        EntryPoint("mine", "itemspace.builders.item2vec:Item2Vec", registry.GROUP),
+        EntryPoint("broken", "no_such_module:Thing", registry.GROUP),
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    assert load_builder("mine") is Item2Vec
+    with pytest.raises(BrokenPlugin):
+        load_builder("broken")
+    assert "torch" not in sys.modules

@@ -1,0 +1,287 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+from itemspace import Ids, VectorSet
+from itemspace.cli.app import EXIT_CODES, main
+from itemspace.core.conversions import to_npz
+from itemspace.core.errors import ItemspaceError
+
+KINDS = ("shoes", "bags", "hats")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory without settings."""
+    for name in list(os.environ):
+        if name.startswith("ITEMSPACE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def files(folder: Path) -> Path:
+    """60 items of three kinds; each session stays within one kind."""
+    rng = np.random.default_rng(3)
+    with (folder / "items.csv").open("w", newline="") as stream:
+        rows = [[at, f"Item {at}", KINDS[at % 3], 1990 + at % 20] for at in range(60)]
+        csv.writer(stream).writerows([["item_id", "title", "kind", "year"], *rows])
+    with (folder / "log.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["user_id", "item_id", "timestamp"])
+        for session in range(600):
+            kind, user = session % 3, f"u{session % 40}"
+            for step in range(5):
+                writer.writerow([user, kind + 3 * rng.integers(20), session * 10_000 + step])
+    return folder
+
+
+@pytest.fixture
+def published(files: Path, capfd: pytest.CaptureFixture[str]) -> Path:
+    for words in (
+        ["ingest", "--items", "items.csv", "--interactions", "log.csv"],
+        ["build", "item2vec", "--gap", "1800", "-o", "dim=16", "-o", "sample=0", "-o", "threads=1"],
+        ["publish"],
+    ):
+        assert main(words) == 0
+    capfd.readouterr()
+    return files
+
+
+def told(capfd: pytest.CaptureFixture[str], words: list[str], code: int = 0) -> tuple[str, str]:
+    assert main(words) == code
+    out, err = capfd.readouterr()
+    assert "Traceback" not in err
+    return out, err
+
+
+def test_the_main_job(files: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["ingest", "--items", "items.csv", "--interactions", "log.csv"]
+    assert "60 rows into item, 3,000 rows into interaction" in told(capfd, words)[1]
+    build = ["build", "item2vec", "--gap", "1800", "-o", "sample=0"]
+    assert "Build 1: 60 items × 64 by item2vec" in told(capfd, build)[1]
+    assert "Version 1 of 'items' is live" in told(capfd, ["publish"])[1]
+    out, err = told(capfd, ["similar", "3", "-k", "8"])
+    lines = out.splitlines()
+    assert lines[0].split() == ["item_id", "title", "kind", "year", "score"]
+    assert len(lines) == 9
+    assert sum("shoes" in line for line in lines) == 8
+    assert "full: 8 rows, version 1" in err
+    out, _ = told(capfd, ["similar", "--title", "Item 3", "--where", "year >= 2000", "-k", "3"])
+    assert len(out.splitlines()) == 4
+    assert (files / "itemspace.db").exists()
+
+
+def test_json_is_one_object(published: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out, err = told(
+        capfd, ["similar", "3", "-w", "year = 2005 AND kind = 'hats'", "--format", "json"]
+    )
+    answer = json.loads(out)
+    assert set(answer) == {"rows", "completeness", "plan", "version"}
+    assert answer["completeness"] == "exhausted"
+    assert answer["version"] == 1
+    assert answer["plan"]["strategy"] == "matches"
+    assert {row["kind"] for row in answer["rows"]} <= {"hats"}
+    assert err == ""
+    scores = [row["score"] for row in answer["rows"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_columns(published: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out, _ = told(capfd, ["similar", "3", "--columns", "title, year", "-k", "2"])
+    assert out.splitlines()[0].split() == ["title", "year", "score"]
+    _, err = told(capfd, ["similar", "3", "--columns", "title,colour"], 2)
+    assert "'colour'; it has: item_id, title, kind, year" in err
+
+
+def test_recommend_leaves_out_what_was_seen(
+    published: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with (published / "log.csv").open() as stream:
+        seen = {int(row["item_id"]) for row in csv.DictReader(stream) if row["user_id"] == "u7"}
+    out, _ = told(capfd, ["recommend", "--user", "u7", "-k", "60", "--format", "json"])
+    shown = {row["item_id"] for row in json.loads(out)["rows"]}
+    assert shown == set(range(60)) - seen
+    out, _ = told(capfd, ["recommend", "--user", "u7", "-k", "60", "--seen", "--format", "json"])
+    assert len(json.loads(out)["rows"]) == 60
+
+
+def test_a_new_build_and_an_older_one(published: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    told(capfd, ["build", "item2vec", "-o", "dim=8"])
+    assert "Version 2 of 'items' is live: 60 items × 8 from build 2" in told(capfd, ["publish"])[1]
+    out = told(capfd, ["publish", "--build", "1", "--to", "faiss:elsewhere?factory=Flat"])[1]
+    assert "Version 3 of 'items' is live: 60 items × 16 from build 1" in out
+    assert "version 3" in told(capfd, ["similar", "3"])[1]
+    assert "There is no build 9" in told(capfd, ["publish", "--build", "9"], 4)[1]
+    told(capfd, ["publish", "--space", "other", "--build", "2"])
+    assert "version 1" in told(capfd, ["similar", "3", "--space", "other"])[1]
+
+
+@pytest.mark.parametrize("ending", ["npz", "parquet", "txt", "bin"])
+def test_export_and_import(published: Path, capfd: pytest.CaptureFixture[str], ending: str) -> None:
+    assert "Wrote 60 × 16 of build 1" in told(capfd, ["export", f"vectors.{ending}"])[1]
+    assert "Build 2: 60 items × 16" in told(capfd, ["import", f"vectors.{ending}"])[1]
+    assert "Version 2" in told(capfd, ["publish"])[1]
+    before = json.loads(told(capfd, ["similar", "3", "--format", "json"])[0])["rows"]
+    told(capfd, ["publish", "--build", "1"])
+    after = json.loads(told(capfd, ["similar", "3", "--format", "json"])[0])["rows"]
+    assert [row["item_id"] for row in before] == [row["item_id"] for row in after]
+
+
+def test_vectors_made_elsewhere_need_no_log(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "items.csv").write_text("sku,title\na,One\nb,Two\nc,Three\n")
+    to_npz(VectorSet(Ids(["a", "b", "c"]), np.array([[1, 0], [1, 1], [0, 1]])), "made.npz")
+    assert "sku was taken as item_id" in told(capfd, ["ingest", "--items", "items.csv"])[1]
+    told(capfd, ["import", "made.npz", "--metric", "euclidean"])
+    told(capfd, ["publish", "--to", "exact:vectors"])
+    out, _ = told(capfd, ["similar", "a"])
+    assert [line.split()[1] for line in out.splitlines()[1:]] == ["Two", "Three"]
+
+
+def test_ingest_parquet_again_and_bad_rows(files: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with duckdb.connect() as db:
+        db.execute("COPY (FROM read_csv('log.csv')) TO 'log.parquet' (FORMAT parquet)")
+    told(capfd, ["ingest", "--interactions", "log.parquet"])
+    _, err = told(capfd, ["ingest", "--interactions", "log.parquet"], 3)
+    assert "--again" in err
+    assert (
+        "appended once more"
+        in told(capfd, ["ingest", "--interactions", "log.parquet", "--again"])[1]
+    )
+    (files / "bad.csv").write_text("user_id,item_id,timestamp\nu1,3,1\nu1,4,soon\n")
+    _, err = told(capfd, ["ingest", "--interactions", "bad.csv"], 3)
+    assert "bad.csv, line 3, column timestamp" in err
+    assert "'soon'" in err
+    _, err = told(capfd, ["ingest", "--interactions", "bad.csv", "--skip-bad-rows"])
+    assert "Loaded 1 rows into interaction" in err
+    assert "Skipped 1 rows: not a timestamp" in err
+
+
+def test_database_commands(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "There is no database at itemspace.db" in told(capfd, ["database", "check"], 4)[1]
+    assert "none → 0001" in told(capfd, ["database", "upgrade"])[1]
+    assert told(capfd, ["database", "current"])[0] == "0001\n"
+    assert "up to date" in told(capfd, ["database", "check"])[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["similar", "999"], 2, "no vector in version 1"),
+        (["similar", "shoe"], 2, "Ids are integers here"),
+        (["similar", "--title", "item 3"], 2, "No item has the title"),
+        (["similar"], 2, "by its id, or by --title"),
+        (["similar", "3", "--where", "1=1) UNION SELECT * FROM item --"], 2, "not one condition"),
+        (["similar", "3", "--where", "yaer > 1"], 2, "Did you mean 'year'"),
+        (["similar", "3", "--space", "nothing"], 4, "nothing"),
+        (["recommend", "--user", "nobody"], 2, "has no events"),
+        (["build", "item3vec"], 2, "Did you mean 'item2vec'"),
+        (["build", "item2vec", "-o", "size=3"], 2, "no option of item2vec"),
+        (["build", "item2vec", "-o", "dim=many"], 2, "of type int"),
+        (["build", "item2vec", "-o", "dim=0"], 2, "dim is a whole number of at least 1"),
+        (["build", "item2vec", "--gap", "-1"], 2, "gap is a number of seconds above 0"),
+        (["publish", "--to", "lhs:x"], 2, "Did you mean 'lsh'"),
+        (["publish", "--to", "lsh:x?tabels=3"], 2, "Did you mean 'tables'"),
+        (["ingest"], 2, "Name a MovieLens folder"),
+        (["ingest", "nowhere"], 3, "There is no folder nowhere"),
+        (["import", "nothing.npz"], 3, "nothing.npz"),
+        (["import", "items.csv"], 2, "no known format of vectors"),
+        (["similar", "3", "-d", "nosql://x"], 2, "no database URL"),
+    ],
+)
+def test_errors_are_one_sentence_and_a_code(
+    published: Path, capfd: pytest.CaptureFixture[str], words: list[str], code: int, text: str
+) -> None:
+    out, err = told(capfd, words, code)
+    assert text in err
+    assert out == ""
+    assert err.startswith("itemspace: ")
+    assert err.count("\n") == 1
+
+
+def test_typer_refuses_unknown_options(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["similar", "3", "--kay", "3"]) == 2
+    assert main(["nonsense"]) == 2
+    assert main(["similar", "3", "-k", "0"]) == 2
+
+
+def test_help_and_version(capfd: pytest.CaptureFixture[str]) -> None:
+    from itemspace import __version__
+
+    assert told(capfd, ["--version"])[0].strip() == __version__
+    commands = [
+        "ingest",
+        "build",
+        "publish",
+        "similar",
+        "recommend",
+        "import",
+        "export",
+        "database",
+    ]
+    out, _ = told(capfd, ["--help"])
+    for command in commands:
+        assert command in out
+        assert len(told(capfd, [command, "--help"])[0]) > 200
+
+
+def test_debug_shows_the_traceback(published: Path) -> None:
+    with pytest.raises(ItemspaceError):
+        main(["similar", "999", "--debug"])
+
+
+def test_every_branch_of_the_errors_has_a_code() -> None:
+    assert set(ItemspaceError.__subclasses__()) == set(EXIT_CODES)
+    assert len(set(EXIT_CODES.values())) == len(EXIT_CODES)
+
+
+def test_settings_flag_then_environment_then_file(
+    files: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["database", "upgrade"]
+    (files / "itemspace.toml").write_text('database = "sqlite:///file.db"\n')
+    told(capfd, words)
+    monkeypatch.setenv("ITEMSPACE_DATABASE", "sqlite:///environment.db")
+    told(capfd, words)
+    told(capfd, [*words, "--database", "sqlite:///flag.db"])
+    names = {path.name for path in files.glob("*.db")}
+    assert names == {"file.db", "environment.db", "flag.db"}
+    for text, message in (
+        ("databse = 'x'", "unknown setting 'databse'"),
+        ("a = [", "not valid TOML"),
+    ):
+        (files / "itemspace.toml").write_text(text)
+        assert message in told(capfd, words, 2)[1]
+
+
+def test_ones_own_tables(published: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (published / "itemspace.toml").write_text('items = "product"\nid_column = "code"\n')
+    import sqlite3
+
+    with sqlite3.connect("itemspace.db") as db:
+        db.execute("CREATE TABLE product (code INTEGER PRIMARY KEY, label TEXT)")
+        db.executemany("INSERT INTO product VALUES (?, ?)", [(at, f"P{at}") for at in range(30)])
+    db.close()
+    out, _ = told(capfd, ["similar", "3", "-k", "50"])
+    assert out.splitlines()[0].split() == ["code", "label", "score"]
+    assert len(out.splitlines()) == 30
+
+
+def test_the_console_script_is_quiet_in_a_pipe(files: Path) -> None:
+    script = Path(sys.executable).parent / "itemspace"
+    words = [script, "ingest", "--items", "items.csv", "--interactions", "log.csv"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert done.stderr.startswith("Loaded 60 rows into item")
+    failed = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert failed.returncode == 3
+    assert failed.stderr.count("\n") == 1

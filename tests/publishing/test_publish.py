@@ -1,0 +1,144 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from itemspace import Ids, Metric, VectorSet
+from itemspace.catalog import Catalog
+from itemspace.catalog.bookkeeping import space_table, version_table
+from itemspace.catalog.records import (
+    get_build,
+    get_version,
+    live_number,
+    record_build,
+    swap_live,
+)
+from itemspace.core.errors import (
+    BackendExists,
+    CorruptData,
+    EmptyInput,
+    NothingPublished,
+    PublishConflict,
+    UnknownBuild,
+    UnknownParameter,
+    UnknownSpace,
+)
+from itemspace.publishing import publish, publish_build
+from itemspace.space import Space
+from sqlalchemy import delete, select
+
+
+def vectors(dim: int = 8) -> VectorSet:
+    matrix = np.random.default_rng(dim).standard_normal((20, dim))
+    return VectorSet(Ids([f"p{at}" for at in range(20)]), matrix, Metric.COSINE, {"builder": "x"})
+
+
+def recorded(shop: Catalog, path: Path, dim: int = 8) -> int:
+    made = vectors(dim)
+    checksum = made.save(path)
+    return record_build(shop, made, builder="x", path=path, checksum=checksum).id
+
+
+def test_versions_follow_each_other_and_stay(shop: Catalog, tmp_path: Path) -> None:
+    first = publish(shop, vectors(8), f"lsh:{tmp_path}/published")
+    with Space.open(shop) as old:
+        second = publish(shop, vectors(4), f"exact:{tmp_path}/published")
+        assert (first.number, second.number) == (1, 2)
+        assert old.version == 1
+        assert len(old.similar_to("p3").execute()) == 10
+        with Space.open(shop) as new, Space.open(shop, version=1) as named:
+            assert (new.version, new.retriever.dim) == (2, 4)
+            assert (named.version, named.retriever.dim) == (1, 8)
+    assert {path.name for path in (tmp_path / "published").iterdir()} == {
+        "items-0001",
+        "items-0002",
+    }
+
+
+def test_spaces_live_side_by_side(shop: Catalog, tmp_path: Path) -> None:
+    publish(shop, vectors(8), f"exact:{tmp_path}/v", space="a")
+    publish(shop, vectors(4), f"exact:{tmp_path}/v", space="b")
+    with Space.open(shop, "a") as a, Space.open(shop, "b") as b:
+        assert (a.retriever.dim, b.retriever.dim) == (8, 4)
+
+
+def test_a_relative_url_opens_from_anywhere(
+    shop: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    publish(shop, vectors(), "lsh:published?tables=4")
+    monkeypatch.chdir("/")
+    with Space.open(shop) as space:
+        assert len(space.retriever) == 20
+        assert "tables=4" in str(space.retriever.url)
+
+
+def test_builds(shop: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(UnknownBuild, match="itemspace build"):
+        get_build(shop)
+    first, second = recorded(shop, tmp_path / "1"), recorded(shop, tmp_path / "2", 4)
+    assert get_build(shop).id == second
+    found = get_build(shop, first)
+    assert (found.item_count, found.dim, found.metric) == (20, 8, Metric.COSINE)
+    assert found.lineage == {"builder": "x"}
+    version = publish_build(shop, found, f"exact:{tmp_path}/published")
+    assert get_version(shop, "items").checksum == version.checksum == found.checksum
+    with pytest.raises(UnknownBuild, match="no build 99"):
+        get_build(shop, 99)
+
+
+def test_a_flipped_byte_is_found_before_anything_moves(shop: Catalog, tmp_path: Path) -> None:
+    publish(shop, vectors(), f"exact:{tmp_path}/published")
+    number = recorded(shop, tmp_path / "build")
+    file = tmp_path / "build" / "matrix.npy"
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(CorruptData, match=r"matrix\.npy"):
+        publish_build(shop, get_build(shop, number), f"exact:{tmp_path}/published")
+    assert live_number(shop, "items") == 1
+
+
+def test_other_vectors_in_the_place_of_a_build(shop: Catalog, tmp_path: Path) -> None:
+    number = recorded(shop, tmp_path / "build")
+    (tmp_path / "build").rename(tmp_path / "away")
+    vectors(4).save(tmp_path / "build")
+    with pytest.raises(CorruptData, match=f"not those of build {number}"):
+        publish_build(shop, get_build(shop, number), f"exact:{tmp_path}/published")
+
+
+def test_nothing_is_published_by_halves(shop: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(EmptyInput):
+        publish(shop, VectorSet(Ids([]), np.empty((0, 4))), f"exact:{tmp_path}/published")
+    with pytest.raises(UnknownParameter):
+        publish(shop, vectors(), f"lsh:{tmp_path}/published?tabels=3")
+    (tmp_path / "taken" / "items-0001").mkdir(parents=True)
+    (tmp_path / "taken" / "items-0001" / "something").write_text("")
+    with pytest.raises(BackendExists):
+        publish(shop, vectors(), f"exact:{tmp_path}/taken")
+    with pytest.raises(UnknownSpace):
+        Space.open(shop)
+    with shop.engine.connect() as connection:
+        assert connection.scalars(select(version_table.c.id)).all() == []
+
+
+def test_the_slower_of_two_publishers_is_told(shop: Catalog, tmp_path: Path) -> None:
+    publish(shop, vectors(), f"exact:{tmp_path}/published")
+    publish(shop, vectors(), f"exact:{tmp_path}/published")
+    with pytest.raises(PublishConflict, match="another publisher"):
+        swap_live(shop, "items", expected=1, number=1)
+    with pytest.raises(PublishConflict):
+        swap_live(shop, "items", expected=None, number=1)
+    assert live_number(shop, "items") == 2
+
+
+def test_spaces_that_cannot_be_opened(shop: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(UnknownSpace, match="nothing"):
+        Space.open(shop, "nothing")
+    publish(shop, vectors(), f"exact:{tmp_path}/published")
+    with pytest.raises(NothingPublished, match="version 7"):
+        Space.open(shop, version=7)
+    with shop.engine.begin() as connection:
+        connection.execute(space_table.update().values(live_version=None))
+        connection.execute(delete(version_table))
+    with pytest.raises(NothingPublished):
+        Space.open(shop)
