@@ -103,10 +103,14 @@ class Ids:
             if self._values is not None:
                 return int(self._values[key])
             return self._bytes(range(len(self))[int(key)]).decode()
-        rows = np.arange(len(self))[key]
         if self._values is not None:
-            return Ids(self._values[rows])
-        return Ids.from_buffers(*_join([self._bytes(row) for row in rows.tolist()]))
+            return Ids(self._values[key])
+        if isinstance(key, slice):
+            rows = range(len(self))[key]
+        else:
+            key = np.asarray(key)
+            rows = (np.flatnonzero(key) if key.dtype == np.bool_ else key).tolist()
+        return Ids.from_buffers(*_join([self._bytes(range(len(self))[row]) for row in rows]))
 
     def __iter__(self) -> Iterator[int | str]:
         return iter(self.to_list())
