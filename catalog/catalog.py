@@ -34,8 +34,9 @@ class Catalog:
         The items: a ``Table``, an ORM class, or a table name to reflect; and the column of their
         ids (text or integer).
     interactions, user_column, item_column, time_column
-        The log, likewise; ``time_column=None`` where it has no times and stands in order. Times
-        are Unix seconds, dates or timestamps (those without a zone are UTC).
+        The log, likewise; ``time_column=None`` where it has no times and stands in order (with
+        the defaults that is found out: ``ingest`` takes logs without times). Times are Unix
+        seconds, dates or timestamps (those without a zone are UTC).
 
     Raises
     ------

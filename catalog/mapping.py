@@ -61,9 +61,15 @@ def map_items(engine: Engine, source: Any, id_column: str) -> ItemTable:
 def map_interactions(
     engine: Engine, source: Any, user_column: str, item_column: str, time_column: str | None
 ) -> InteractionTable:
-    """Map the table of events; ``time_column`` may be absent when it is ``None``."""
+    """Map the table of events; ``time_column`` may be ``None``.
+
+    A table of ``ingest`` has its ``timestamp`` only where the log had times.
+    """
     found = _table(engine, source, "interactions")
     user, item = _column(found, user_column), _column(found, item_column)
+    is_ours = (source, time_column) == ("interaction", "timestamp")
+    if is_ours and time_column not in found.c:
+        time_column = None
     time = None if time_column is None else _column(found, time_column)
     return InteractionTable(found, user, item, time, _kind(user), _kind(item))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections import ChainMap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,15 +55,13 @@ class Settings:
 
     @classmethod
     def load(cls, **flags: Any) -> Settings:
-        """Resolve every setting; flags that are ``None`` were not given."""
-        file = _read_file()
-        found = {
-            name: flags.get(name)
-            or os.environ.get(f"ITEMSPACE_{name.upper()}")
-            or file.get(name)
-            or default
-            for name, default in DEFAULTS.items()
+        """Resolve every setting; flags that are ``None`` were not given, empty texts are none."""
+        given = {name: value for name, value in flags.items() if value is not None}
+        variables = {f"ITEMSPACE_{name.upper()}": name for name in DEFAULTS}
+        environment = {
+            name: os.environ[key] for key, name in variables.items() if key in os.environ
         }
+        found = ChainMap(given, environment, _read_file(), DEFAULTS)
         to = found["to"] or f"lsh:{found['home']}/published"
         return cls(
             database=found["database"],

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .adapters import create_retriever, open_retriever
+    from .builders import Item2Vec
+    from .catalog import Catalog
+    from .catalog.ingest import ingest
     from .core.behaviour import Interactions, Sequences
     from .core.errors import ItemspaceError
     from .core.ids import Ids
@@ -14,36 +17,51 @@ if TYPE_CHECKING:
     from .core.neighbors import Completeness, Neighbors
     from .core.retriever import IdFilter, Retriever
     from .core.vectors import VectorSet
+    from .publishing import publish
+    from .space import Space
+    from .users import recommend
 
 _HOMES = {
+    "Catalog": "catalog.catalog",
     "Completeness": "core.neighbors",
     "IdFilter": "core.retriever",
     "Ids": "core.ids",
     "Interactions": "core.behaviour",
+    "Item2Vec": "builders.item2vec",
     "ItemspaceError": "core.errors",
     "Metric": "core.metric",
     "Neighbors": "core.neighbors",
     "Retriever": "core.retriever",
     "Sequences": "core.behaviour",
+    "Space": "space.space",
     "VectorSet": "core.vectors",
     "create_retriever": "adapters.registry",
+    "ingest": "catalog.ingest",
     "open_retriever": "adapters.registry",
+    "publish": "publishing.publish",
+    "recommend": "users.recommending",
 }
 
 __version__ = "0.1.0"
 __all__ = [
+    "Catalog",
     "Completeness",
     "IdFilter",
     "Ids",
     "Interactions",
+    "Item2Vec",
     "ItemspaceError",
     "Metric",
     "Neighbors",
     "Retriever",
     "Sequences",
+    "Space",
     "VectorSet",
     "create_retriever",
+    "ingest",
     "open_retriever",
+    "publish",
+    "recommend",
 ]
 
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
     text,
 )
 
+pytest_plugins = ["pytester"]
 N = 200
 KINDS = ("shoes", "shirts", "bags", None)
 

@@ -263,6 +263,22 @@ def test_settings_flag_then_environment_then_file(
         assert message in told(capfd, words, 2)[1]
 
 
+def test_a_log_without_times(files: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with (files / "log.csv").open() as stream:
+        rows = [[row["user_id"], row["item_id"]] for row in csv.DictReader(stream)]
+    with (files / "bare.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([["user_id", "item_id"], *rows])
+    assert (
+        "no timestamps; its order counts"
+        in told(capfd, ["ingest", "--interactions", "bare.csv"])[1]
+    )
+    told(capfd, ["ingest", "--items", "items.csv"])
+    told(capfd, ["build", "item2vec"])
+    assert "gap" in told(capfd, ["build", "item2vec", "--gap", "100"], 2)[1]
+    told(capfd, ["publish"])
+    told(capfd, ["recommend", "--user", "u7"])
+
+
 def test_ones_own_tables(published: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (published / "itemspace.toml").write_text('items = "product"\nid_column = "code"\n')
     import sqlite3

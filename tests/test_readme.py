@@ -1,0 +1,49 @@
+"""The README's Python runs, and prints what it shows."""
+
+import contextlib
+import io
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+#: Scores move in the last digit from one processor to the next.
+DIGITS = re.compile(r"\b\d\.\d\d\b")
+
+
+def blocks() -> list[tuple[str, str]]:
+    """Python blocks, each with the output shown below it."""
+    found = re.findall(
+        r"```python\n(.*?)```\n(?:\s*```text\n(.*?)```)?", (ROOT / "README.md").read_text(), re.S
+    )
+    return [(code, output) for code, output in found]
+
+
+def test_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    monkeypatch.setattr(sys, "argv", ["demo.py"])
+    monkeypatch.setenv("ITEMSPACE_HOME", "")
+    monkeypatch.setenv("ITEMSPACE_DATABASE", "")
+    import demo
+
+    demo.main()
+    assert "running-shoes-acme-two" in capfd.readouterr().out
+    names: dict[str, object] = {}
+    for code, expected in blocks():
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(code, names)
+        assert DIGITS.sub("#", printed.getvalue()) == DIGITS.sub("#", expected)
+    assert len(blocks()) == 4
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page}: {target}"
