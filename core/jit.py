@@ -16,7 +16,7 @@ def kernel(function: F) -> F:
     Never ``parallel=True``: numba's thread layers die in forked children and under several
     threads; run nogil kernels in a thread pool instead.
     """
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    return _compile(function)
 
 
 def fast_kernel(function: F) -> F:
@@ -25,6 +25,13 @@ def fast_kernel(function: F) -> F:
     The order is fixed when the kernel is compiled: the same numbers give the same result, in a
     batch or alone. NaN and infinity stay what they are.
     """
-    flags = {"reassoc", "contract", "nsz"}
-    compile_fast = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=flags)
-    return cast(F, compile_fast(function))
+    return _compile(function, fastmath={"reassoc", "contract", "nsz"})
+
+
+def _compile(function: F, **options: Any) -> F:
+    options |= {"nogil": True, "error_model": "numpy"}
+    try:
+        return cast(F, numba.njit(cache=True, **options)(function))
+    except (RuntimeError, OSError):
+        # Nowhere to cache: a read-only installation without a home. Compiled in each process.
+        return cast(F, numba.njit(**options)(function))

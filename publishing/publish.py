@@ -9,7 +9,7 @@ import numpy as np
 from ..adapters import RetrieverURL, create_retriever
 from ..catalog.catalog import Catalog
 from ..catalog.records import Build, Version, add_version, live_number, next_number, swap_live
-from ..core.errors import CorruptData, EmptyInput
+from ..core.errors import CorruptData, EmptyInput, InvalidURL
 from ..core.retriever import Retriever
 from ..core.vectors import VectorSet
 
@@ -67,8 +67,15 @@ def publish(
     """
     if not len(vectors):
         raise EmptyInput("There are no vectors to publish.", path=str(to))
+    base = RetrieverURL.parse(to)
+    if not base.authority and base.path in ("", "/"):
+        raise InvalidURL(
+            f"{str(base)!r} ends with its process; to publish, name a folder as in "
+            f"'{base.scheme}:///data/published'.",
+            url=str(base),
+        )
     live, number = live_number(catalog, space), next_number(catalog, space)
-    place = RetrieverURL.parse(to).child(f"{space}-{number:04d}")
+    place = base.child(f"{space}-{number:04d}")
     with create_retriever(place, vectors) as retriever:
         _check_loaded(retriever, vectors)
         version = add_version(catalog, space, number, vectors, url=_lasting(place), build=build)

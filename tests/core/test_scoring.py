@@ -1,7 +1,10 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from itemspace.core.jit import fast_kernel, kernel
 from itemspace.core.metric import Metric
 from itemspace.core.scoring import rank, score_rows
 
@@ -42,3 +45,11 @@ def test_rank(pairs: list[tuple[float, int]]) -> None:
     ids = np.array([number for _, number in pairs], dtype=object)
     order = rank(scores, ids)
     assert [pairs[at] for at in order] == sorted(pairs, key=lambda pair: (-pair[0], pair[1]))
+
+
+def test_kernels_compile_where_nothing_can_be_cached() -> None:
+    """A function without a file has no place for numba's cache, as in a read-only installation."""
+    names: dict[str, Any] = {}
+    exec("def double(x):\n    return 2 * x", names)
+    for compiler in (kernel, fast_kernel):
+        assert compiler(names["double"])(21) == 42

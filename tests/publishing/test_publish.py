@@ -16,6 +16,7 @@ from itemspace.core.errors import (
     BackendExists,
     CorruptData,
     EmptyInput,
+    InvalidURL,
     NothingPublished,
     PublishConflict,
     UnknownBuild,
@@ -111,6 +112,8 @@ def test_nothing_is_published_by_halves(shop: Catalog, tmp_path: Path) -> None:
         publish(shop, VectorSet(Ids([]), np.empty((0, 4))), f"exact:{tmp_path}/published")
     with pytest.raises(UnknownParameter):
         publish(shop, vectors(), f"lsh:{tmp_path}/published?tabels=3")
+    with pytest.raises(InvalidURL, match="ends with its process"):
+        publish(shop, vectors(), "lsh://?tables=4")
     (tmp_path / "taken" / "items-0001").mkdir(parents=True)
     (tmp_path / "taken" / "items-0001" / "something").write_text("")
     with pytest.raises(BackendExists):
