@@ -68,9 +68,10 @@ def map_interactions(
     found = _table(engine, source, "interactions")
     user, item = _column(found, user_column), _column(found, item_column)
     is_ours = (source, time_column) == ("interaction", "timestamp")
-    if is_ours and time_column not in found.c:
-        time_column = None
-    time = None if time_column is None else _column(found, time_column)
+    if time_column is None or (is_ours and time_column not in found.c):
+        time = None
+    else:
+        time = _column(found, time_column)
     return InteractionTable(found, user, item, time, _kind(user), _kind(item))
 
 

@@ -105,12 +105,11 @@ class Ids:
             return self._bytes(range(len(self))[int(key)]).decode()
         if self._values is not None:
             return Ids(self._values[key])
+        places = range(len(self))
         if isinstance(key, slice):
-            rows = range(len(self))[key]
-        else:
-            key = np.asarray(key)
-            rows = (np.flatnonzero(key) if key.dtype == np.bool_ else key).tolist()
-        return Ids.from_buffers(*_join([self._bytes(range(len(self))[row]) for row in rows]))
+            return Ids.from_buffers(*_join([self._bytes(row) for row in places[key]]))
+        rows = np.flatnonzero(key) if np.asarray(key).dtype == np.bool_ else np.asarray(key)
+        return Ids.from_buffers(*_join([self._bytes(places[row]) for row in rows.tolist()]))
 
     def __iter__(self) -> Iterator[int | str]:
         return iter(self.to_list())
