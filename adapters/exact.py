@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from ..core.capabilities import Capabilities
 from ..core.metric import Metric
-from ..core.vectors import FloatMatrix
+from ..core.vectors import FloatMatrix, RowView
 from .in_process import InProcessBackend
-from .index import Mask, RowMatrix, RowView
+from .index import Mask, RowMatrix
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from ..core.capabilities import Capabilities
 from ..core.errors import BackendError, CorruptData, InvalidOption
 from ..core.metric import Metric
-from ..core.vectors import FloatMatrix, unit_rows
+from ..core.vectors import FloatMatrix, RowView, unit_rows
 from ..lsh.reductions import Reduction
 from .in_process import InProcessBackend
-from .index import Mask, RowMatrix, RowView
+from .index import Mask, RowMatrix
 
 _FILE = "index.faiss"
 #: FAISS advises at least 39 training vectors per centroid; product quantisers have 256.

@@ -20,10 +20,10 @@ from ..core.ids import IdKind, Ids
 from ..core.metric import Metric
 from ..core.neighbors import Completeness
 from ..core.retriever import IdFilter
-from ..core.vectors import FloatMatrix
+from ..core.vectors import FloatMatrix, RowView
 from .driver import Candidates
 from .generations import Generations
-from .index import Index, Mask, RowView
+from .index import Index, Mask
 from .locks import ReadWriteLock
 from .options import merge_options, search_fields
 from .row_store import Rows, RowStore

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.capabilities import Capabilities
-from ..core.vectors import FloatMatrix
+from ..core.vectors import FloatMatrix, RowView
 
 RowMatrix = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-
-
-class RowView(NamedTuple):
-    """The vectors under an index, which keeps no copy unless its engine must."""
-
-    matrix: FloatMatrix
-    """(n, dim) float32, C-contiguous, finite; not zero under ``Metric.COSINE``. May be
-    memory-mapped."""
-    norms: npt.NDArray[np.float32]
-    """The Euclidean lengths of its rows, (n,)."""
 
 
 class Index(Protocol):

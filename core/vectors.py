@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,16 @@ def unit_rows(matrix: FloatMatrix) -> FloatMatrix:
     norms[norms == 0] = 1
     unit: FloatMatrix = (wide / norms[:, None]).astype(np.float32)
     return unit
+
+
+class RowView(NamedTuple):
+    """The vectors under an index, which keeps no copy unless its engine must."""
+
+    matrix: FloatMatrix
+    """(n, dim) float32, C-contiguous, finite; not zero under ``Metric.COSINE``. May be
+    memory-mapped."""
+    norms: npt.NDArray[np.float32]
+    """The Euclidean lengths of its rows, (n,)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.capabilities import Capabilities
 from ..core.errors import CorruptData, UnsupportedError
 from ..core.metric import Metric
 from ..core.storage import load_array
-from ..core.vectors import FloatMatrix, unit_rows
+from ..core.vectors import FloatMatrix, RowView, unit_rows
 from .options import LSHOptions
 from .planes import FAMILIES
 from .probing import CODES, EVERYTHING, Mask, search_tables
@@ -26,17 +27,19 @@ _LEAST_TAIL = 256
 
 
 class HyperplaneLSH:
-    """Random-hyperplane LSH over the rows of a matrix that the caller keeps.
+    """Random-hyperplane LSH over rows that the caller keeps.
 
     Parameters
     ----------
     dim
-        Columns of the matrix, at least 1.
+        Columns of the rows, at least 1.
     metric
         Other metrics than cosine are turned into angles (:mod:`.reductions`).
     options
         See :class:`~itemspace.lsh.options.LSHOptions`.
     """
+
+    capabilities = Capabilities()
 
     def __init__(self, dim: int, metric: Metric, options: LSHOptions) -> None:
         self._dim, self._metric, self._options = dim, metric, options
@@ -54,11 +57,12 @@ class HyperplaneLSH:
         """Rows that may wait to be hashed: adding costs time in proportion to all rows."""
         return max(_LEAST_TAIL, isqrt(self._tables.rows.shape[1]))
 
-    def add(self, matrix: FloatMatrix, start: int) -> None:
-        """Hash the rows of ``matrix`` (n, dim) from ``start`` on; those before are there already.
+    def add(self, rows: RowView, start: int) -> None:
+        """Hash the rows from ``start`` on; those before are there already.
 
         Raises :class:`UnsupportedError` beyond 2³¹ − 1 rows.
         """
+        matrix = rows.matrix
         if len(matrix) > MAX_ROWS:
             raise UnsupportedError(f"An LSH index holds at most {MAX_ROWS:,} vectors.")
         if self._reduction is None:
@@ -73,9 +77,8 @@ class HyperplaneLSH:
 
     def search(
         self,
+        rows: RowView,
         queries: FloatMatrix,
-        matrix: FloatMatrix,
-        norms: npt.NDArray[np.float32],
         k: int,
         eligible: Mask | None = None,
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
@@ -86,8 +89,8 @@ class HyperplaneLSH:
 
         Parameters
         ----------
-        matrix, norms
-            The rows that were added, and their lengths.
+        rows
+            Those that were added.
         eligible
             Rows that may come back, bool (n,).
         """
@@ -99,8 +102,8 @@ class HyperplaneLSH:
         search_tables(
             queries,
             project(self._reduction.queries(queries), self._planes),
-            matrix,
-            norms,
+            rows.matrix,
+            rows.norms,
             self._tables.rows,
             self._tables.starts,
             EVERYTHING if eligible is None else eligible,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from itemspace.core.errors import CorruptData, InvalidOption
 from itemspace.core.metric import Metric
-from itemspace.core.vectors import unit_rows
+from itemspace.core.vectors import RowView, unit_rows
 from itemspace.lsh import HyperplaneLSH, LSHOptions
 from itemspace.lsh.reductions import Reduction
 
@@ -23,13 +23,14 @@ def clustered(n: int, dim: int = 24, seed: int = 0) -> np.ndarray:
     return (centres[rng.integers(len(centres), size=n)] + noise).astype(np.float32)
 
 
-def norms(matrix: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(matrix.astype(np.float64), axis=1).astype(np.float32)
+def view(matrix: np.ndarray) -> RowView:
+    lengths = np.linalg.norm(matrix.astype(np.float64), axis=1)
+    return RowView(matrix, lengths.astype(np.float32))
 
 
 def built(matrix: np.ndarray, metric: Metric = Metric.COSINE, **options: Any) -> HyperplaneLSH:
     index = HyperplaneLSH(matrix.shape[1], metric, LSHOptions(**options))
-    index.add(matrix, 0)
+    index.add(view(matrix), 0)
     return index
 
 
@@ -54,7 +55,7 @@ def recall(found: np.ndarray, truth: np.ndarray) -> float:
 def test_finds_most_of_the_nearest(metric: Metric, family: str) -> None:
     matrix = clustered(20_100)
     matrix, queries = matrix[:20_000], matrix[20_000:]
-    found, _ = built(matrix, metric, family=family).search(queries, matrix, norms(matrix), 10)
+    found, _ = built(matrix, metric, family=family).search(view(matrix), queries, 10)
     assert recall(found, true_nearest(queries, matrix, metric, 10)) > 0.95
 
 
@@ -62,7 +63,7 @@ def test_finds_most_of_the_nearest(metric: Metric, family: str) -> None:
 def test_with_endless_patience_it_is_exact(metric: Metric) -> None:
     matrix = clustered(2000)
     index = built(matrix, metric, bits=6, tables=2, patience=10**9)
-    found, scores = index.search(matrix[:50] * 1.01, matrix, norms(matrix), 10)
+    found, scores = index.search(view(matrix), matrix[:50] * 1.01, 10)
     assert recall(found, true_nearest(matrix[:50] * 1.01, matrix, metric, 10)) == 1
     assert np.all(scores[:, :-1] >= scores[:, 1:])
 
@@ -73,7 +74,7 @@ def test_more_patience_finds_more() -> None:
     shares = []
     for patience in (1, 30, 1000):
         index = built(matrix, patience=patience)
-        shares.append(recall(index.search(matrix[:100], matrix, norms(matrix), 10)[0], truth))
+        shares.append(recall(index.search(view(matrix), matrix[:100], 10)[0], truth))
     assert shares[0] + 0.1 < shares[1] < shares[2] - 0.05
 
 
@@ -81,11 +82,11 @@ def test_added_in_parts_as_at_once() -> None:
     matrix = clustered(3000)
     parts = HyperplaneLSH(24, Metric.COSINE, LSHOptions(bits=8))
     for start, end in ((0, 1000), (1000, 1001), (1001, 3000)):
-        parts.add(matrix[:end], start)
+        parts.add(view(matrix[:end]), start)
     whole = built(matrix, bits=8)
     for one, other in zip(
-        parts.search(matrix, matrix, norms(matrix), 5),
-        whole.search(matrix, matrix, norms(matrix), 5),
+        parts.search(view(matrix), matrix, 5),
+        whole.search(view(matrix), matrix, 5),
         strict=True,
     ):
         assert np.array_equal(one, other)
@@ -96,23 +97,23 @@ def test_bits_follow_the_number_of_rows() -> None:
     index = HyperplaneLSH(24, Metric.COSINE, LSHOptions())
     seen = []
     for end in range(1000, 20_001, 1000):
-        index.add(matrix[:end], end - 1000)
+        index.add(view(matrix[:end]), end - 1000)
         seen.append(index.describe()["bits"])
     assert seen[0] == 8
     assert seen == sorted(seen)
     assert abs(seen[-1] - LSHOptions().bits_for(20_000)) < 2
     truth = true_nearest(matrix[:100], matrix, Metric.COSINE, 10)
-    assert recall(index.search(matrix[:100], matrix, norms(matrix), 10)[0], truth) > 0.95
+    assert recall(index.search(view(matrix), matrix[:100], 10)[0], truth) > 0.95
 
 
 @pytest.mark.parametrize("metric", list(Metric))
 def test_batch_and_repetition_change_nothing(metric: Metric) -> None:
     matrix = clustered(5000)
     index, again = built(matrix, metric), built(matrix, metric)
-    found, scores = index.search(matrix[:64], matrix, norms(matrix), 7)
-    assert np.array_equal(again.search(matrix[:64], matrix, norms(matrix), 7)[0], found)
+    found, scores = index.search(view(matrix), matrix[:64], 7)
+    assert np.array_equal(again.search(view(matrix), matrix[:64], 7)[0], found)
     for at in range(64):
-        alone = index.search(matrix[at : at + 1], matrix, norms(matrix), 7)
+        alone = index.search(view(matrix), matrix[at : at + 1], 7)
         assert np.array_equal(alone[0][0], found[at])
         assert np.array_equal(alone[1][0], scores[at])
 
@@ -122,7 +123,7 @@ def test_only_eligible_rows_come_back() -> None:
     index = built(matrix)
     for share in (0.5, 0.05, 0.0):
         eligible = RNG.random(5000) < share
-        found, _ = index.search(matrix[:50], matrix, norms(matrix), 10, eligible)
+        found, _ = index.search(view(matrix), matrix[:50], 10, eligible)
         assert eligible[found[found >= 0]].all()
         if share == 0.5:
             assert (found >= 0).all()
@@ -148,7 +149,7 @@ def test_only_eligible_rows_come_back() -> None:
 def test_degenerate_data(metric: Metric, matrix: np.ndarray) -> None:
     matrix = matrix.astype(np.float32)
     index = built(matrix, metric)
-    found, scores = index.search(matrix[:5], matrix, norms(matrix), 3)
+    found, scores = index.search(view(matrix), matrix[:5], 3)
     some = found >= 0
     assert some[:, 0].all()
     assert not np.isnan(scores).any()
@@ -167,8 +168,8 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
         other = HyperplaneLSH(24, metric, LSHOptions())
         other.load(folder, 3000)
         assert other.describe() == index.describe()
-        expected = index.search(matrix[:20], matrix, norms(matrix), 5)
-        assert np.array_equal(other.search(matrix[:20], matrix, norms(matrix), 5)[0], expected[0])
+        expected = index.search(view(matrix), matrix[:20], 5)
+        assert np.array_equal(other.search(view(matrix), matrix[:20], 5)[0], expected[0])
         for dim, tables, count in ((23, 8, 3000), (24, 7, 3000), (24, 8, 2999)):
             with pytest.raises(CorruptData):
                 HyperplaneLSH(dim, metric, LSHOptions(tables=tables)).load(folder, count)
@@ -201,7 +202,7 @@ def test_products_and_angles_have_one_order() -> None:
     """For rows no longer than R, the angle after the map orders as the inner product does."""
     matrix = clustered(1000)
     reduction = Reduction.fit(matrix, Metric.INNER_PRODUCT)
-    short = norms(matrix) <= reduction.length
+    short = view(matrix).norms <= reduction.length
     rows = reduction.rows(matrix)[short].astype(np.float64)
     assert 0.89 < short.mean() < 0.91
     assert np.allclose(np.linalg.norm(rows, axis=1), reduction.length, rtol=1e-5)

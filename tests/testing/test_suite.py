@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from itemspace.adapters import exact, registry
 from itemspace.adapters.in_process import InProcessBackend
-from itemspace.adapters.index import Mask, RowView
+from itemspace.adapters.index import Mask
 from itemspace.core.capabilities import Capabilities
+from itemspace.core.vectors import RowView
 from itemspace.testing import RetrieverSuite
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "plugins.md"
