@@ -39,7 +39,7 @@ app = typer.Typer(
     help="Behaviour logs to vectors, and SQL-driven item lookups over any vector backend.\n\n"
     "A first round: [bold]ingest[/] a log, [bold]build[/] vectors, [bold]publish[/] them, ask "
     "for what is [bold]similar[/]. Settings come from flags, ITEMSPACE_… variables or "
-    "itemspace.toml. Errors are one sentence; [bold]--debug[/] adds the traceback.",
+    "itemspace.toml.",
 )
 for group in (ingest, build, publish, lookup, exchange):
     group.register(app)
@@ -59,6 +59,7 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Options of all commands."""
 

@@ -10,7 +10,7 @@ import typer
 from ..builders import load_builder
 from ..catalog.records import record_build
 from ..core.errors import InvalidOption
-from .output import progress_bar, say
+from .output import progress_bar, say, working
 from .settings import DatabaseOption, Settings
 
 
@@ -29,9 +29,11 @@ def build(
     """Learn item vectors from the interactions and record them."""
     settings = Settings.load(database=database)
     made = make_builder(builder, option or [])
-    with settings.catalog() as catalog, progress_bar() as report:
-        sequences = catalog.read_interactions().sequences(gap=gap)
-        vectors = made.fit(sequences, progress=report).item_vectors_
+    with settings.catalog() as catalog:
+        with working("reading the interactions"):
+            sequences = catalog.read_interactions().sequences(gap=gap)
+        with progress_bar() as report:
+            vectors = made.fit(sequences, progress=report).item_vectors_
         path = settings.new_build_path(builder)
         checksum = vectors.save(path)
         done = record_build(catalog, vectors, builder=builder, path=path, checksum=checksum)

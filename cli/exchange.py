@@ -11,7 +11,7 @@ from ..catalog.records import get_build, record_build
 from ..core.conversions import FORMATS, format_of
 from ..core.metric import Metric
 from ..core.vectors import VectorSet
-from .output import say
+from .output import say, working
 from .settings import DatabaseOption, Settings
 
 FileFormatOption = Annotated[
@@ -29,9 +29,10 @@ def import_vectors(
     """Record vectors that were made elsewhere, as a build to publish."""
     settings = Settings.load(database=database)
     with settings.catalog(create=True) as catalog:
-        vectors = format_of(file, file_format).read(file, metric=metric)
         path = settings.new_build_path("import")
-        checksum = vectors.save(path)
+        with working(f"reading {file}"):
+            vectors = format_of(file, file_format).read(file, metric=metric)
+            checksum = vectors.save(path)
         done = record_build(catalog, vectors, builder="import", path=path, checksum=checksum)
     say(f"Build {done.id}: {done.item_count:,} items × {done.dim} from {file}, in {path}")
 
@@ -48,7 +49,8 @@ def export_vectors(
     with settings.catalog() as catalog:
         found = get_build(catalog, build)
     vectors = VectorSet.open(found.path)
-    chosen.write(vectors, file)
+    with working(f"writing {file}"):
+        chosen.write(vectors, file)
     say(f"Wrote {len(vectors):,} × {vectors.dim} of build {found.id} to {file}")
 
 

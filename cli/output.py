@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -65,6 +65,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         table.add_row(*(_cell(*pair) for pair in zip(columns, row, strict=True)))
     width = None if sys.stdout.isatty() else _WIDEST_PIPE
     Console(width=width, highlight=False, markup=False).print(table)
+
+
+def working(text: str) -> AbstractContextManager[object]:
+    """A spinner on the error stream while something of unknown length goes on."""
+    return notes.status(text)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import typer
 
 from ..catalog.records import get_build
 from ..publishing import publish_build
-from .output import say
+from .output import say, working
 from .settings import DatabaseOption, Settings, SpaceOption
 
 
@@ -27,7 +27,8 @@ def publish(
     settings = Settings.load(database=database, space=space, to=to)
     with settings.catalog() as catalog:
         found = get_build(catalog, build)
-        version = publish_build(catalog, found, settings.to, space=settings.space)
+        with working(f"publishing build {found.id}"):
+            version = publish_build(catalog, found, settings.to, space=settings.space)
     say(
         f"Version {version.number} of {version.space!r} is live: {version.item_count:,} items × "
         f"{version.dim} from build {found.id}"

@@ -298,6 +298,13 @@ def test_the_console_script_is_quiet_in_a_pipe(files: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout == ""
     assert done.stderr.startswith("Loaded 60 rows into item")
+    for more, told_by in (
+        (["build", "item2vec"], "Build 1: 60 items × 64 by item2vec"),
+        (["publish"], "Version 1 of 'items' is live: 60 items × 64 from build 1"),
+    ):
+        done = subprocess.run([script, *more], capture_output=True, text=True, check=True)
+        assert done.stderr.startswith(told_by)
+        assert done.stderr.count("\n") == 1
     failed = subprocess.run(words, capture_output=True, text=True, check=False)
     assert failed.returncode == 3
     assert failed.stderr.count("\n") == 1
