@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from functools import cached_property
 from typing import Any
 
@@ -118,7 +118,7 @@ class Catalog:
     def read_interactions(self) -> Interactions:
         """The whole log, streamed, as codes over vocabularies; memory is 16 bytes an event.
 
-        Events whose user or item is NULL are left out. Raises
+        Events whose user or item is NULL are left out; those without a time come first. Raises
         :class:`~itemspace.core.errors.EmptyInput` for a log without events.
         """
         log = self.interactions
@@ -126,8 +126,8 @@ class Catalog:
         statement = select(*columns).where(log.user.is_not(None), log.item.is_not(None))
         users, items = _Coder(log.user_kind), _Coder(log.item_kind)
         times: list[np.ndarray[Any, np.dtype[np.float64]]] = []
-        with self.connection() as connection:
-            result = connection.execution_options(yield_per=_BATCH).execute(statement)
+        statement = statement.execution_options(yield_per=_BATCH)
+        with self.connection() as connection, connection.execute(statement) as result:
             for batch in result.partitions():
                 column = zip(*batch, strict=True)
                 users.add(next(column))
@@ -186,11 +186,18 @@ class _Coder:
         return vocabulary, code_of[np.concatenate(self.codes)]
 
 
-def _seconds(stamps: Iterable[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array([_unix(stamp) for stamp in stamps], dtype=np.float64)
+def _seconds(stamps: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Unix seconds of numbers, datetimes or dates; 0 for NULL."""
+    try:
+        seconds = np.array(stamps, dtype=np.float64)
+    except TypeError:
+        seconds = np.array([_unix(stamp) for stamp in stamps], dtype=np.float64)
+    return np.nan_to_num(seconds, copy=False, nan=0.0)
 
 
-def _unix(stamp: Any) -> float:
-    if isinstance(stamp, datetime):
-        return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
-    return 0.0 if stamp is None else float(stamp)
+def _unix(stamp: date | None) -> float | None:
+    if stamp is None:
+        return None
+    if not isinstance(stamp, datetime):
+        stamp = datetime.combine(stamp, time.min)
+    return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Engine, FromClause, MetaData, Table, inspect
@@ -11,6 +13,8 @@ from sqlalchemy.exc import NoInspectionAvailable, NoSuchTableError
 from ..core.errors import UnknownColumn, UnmappedTable
 from ..core.ids import IdKind
 from .engines import translated_errors
+
+_TIMES = (int, float, Decimal, date, datetime)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +76,7 @@ def map_interactions(
         time = None
     else:
         time = _column(found, time_column)
+        _check_type(time, _TIMES, "times are numbers, dates or timestamps")
     return InteractionTable(found, user, item, time, _kind(user), _kind(item))
 
 
@@ -107,12 +112,19 @@ def _column(found: FromClause, name: str) -> ColumnElement[Any]:
 
 
 def _kind(column: ColumnElement[Any]) -> IdKind:
-    kinds: dict[type, IdKind] = {int: "int", str: "str"}
+    kind = _check_type(column, (int, str), "ids are texts or integers")
+    return "int" if kind is int else "str"
+
+
+def _check_type(column: ColumnElement[Any], kinds: tuple[type, ...], expected: str) -> type:
+    """The column's Python type, if it is one of ``kinds``."""
     try:
-        return kinds[column.type.python_type]
-    except (KeyError, NotImplementedError):
+        kind = column.type.python_type
+    except NotImplementedError:
+        kind = object
+    if kind not in kinds:
         name = column.name if isinstance(column, Column) else str(column)
         raise UnknownColumn(
-            f"The column {name!r} is of type {column.type}; ids are texts or integers.",
-            column=name,
-        ) from None
+            f"The column {name!r} is of type {column.type}; {expected}.", column=name
+        )
+    return kind

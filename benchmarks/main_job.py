@@ -1,0 +1,62 @@
+"""The whole job on a MovieLens folder, command by command: wall time and peak memory of each.
+
+python benchmarks/main_job.py path/to/ml-latest-small
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+COMMANDS = [
+    ["ingest", "{data}"],
+    ["build", "item2vec", "-o", "window=20", "-o", "epochs=20", "-o", "min_count=5"],
+    ["publish", "--to", "lsh:published"],
+    ["similar", "--title", "Toy Story (1995)", "--where", "year >= 1990", "--columns", "title"],
+    ["recommend", "--user", "17", "--columns", "title"],
+]
+
+
+def run(words: list[str], folder: Path) -> tuple[float, float, str]:
+    """Seconds, peak megabytes and output of one command, in a process of its own."""
+    started = time.perf_counter()
+    script = Path(sys.executable).parent / "itemspace"
+    with subprocess.Popen([script, *words], cwd=folder, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        output = child.stdout.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        sys.exit(f"itemspace {' '.join(words)} failed")
+    return time.perf_counter() - started, usage.ru_maxrss / 1024, output
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for command in COMMANDS:
+            words = [word.format(data=options.data.absolute()) for word in command]
+            seconds, megabytes, output = run(words, Path(folder))
+            rows.append({"command": words[0], "seconds": seconds, "peak_megabytes": megabytes})
+            if not options.json:
+                print(f"{words[0]:<10}{seconds:>8.1f} s{megabytes:>8.0f} MB")
+                print(output, end="")
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return
+    total, peak = sum(row["seconds"] for row in rows), max(row["peak_megabytes"] for row in rows)
+    print(f"{'in all':<10}{total:>8.1f} s{peak:>8.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
