@@ -265,13 +265,13 @@ def _find(source: Source, key: str, name: str, notes: list[str]) -> str | None:
         if key == "timestamp":
             notes.append(f"{source.path.name} has no timestamps; its order counts.")
             return None
-    raise _missing(source, name)
+    raise _missing(source, key, name)
 
 
-def _missing(source: Source, name: str) -> MissingColumn:
+def _missing(source: Source, key: str, name: str) -> MissingColumn:
     return MissingColumn(
         f"{source.path} has no column {name!r}; it has: {', '.join(source.columns)}. Say which "
-        "column is meant.",
+        f"column is meant (--column {key}=…).",
         path=str(source.path),
         column=name,
         columns=list(source.columns),
@@ -338,7 +338,7 @@ def _found_types(parts: list[_Part]) -> dict[str, ColumnType]:
     roles = {known.name: known.role for part in parts for known in part.reading.fields}
     for part in parts:
         if "timestamp" in roles and "timestamp" not in part.reading.found:
-            raise _missing(part.source, "timestamp")
+            raise _missing(part.source, "timestamp", "timestamp")
     return {
         name: _common(role, [part.reading.found.get(name) for part in parts])
         for name, role in roles.items()
@@ -377,7 +377,7 @@ def _fitting(
                 "type that ingest writes (ids: integer or text, times: numbers); rename the table."
             )
     if "timestamp" in columns and not any(known.role == "time" for known in fields):
-        raise _missing(source, "timestamp")
+        raise _missing(source, "timestamp", "timestamp")
     left = [known.name for known in fields if known.name not in columns]
     if left:
         notes.append(

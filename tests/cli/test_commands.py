@@ -166,6 +166,16 @@ def test_ingest_parquet_again_and_bad_rows(files: Path, capfd: pytest.CaptureFix
     assert "Skipped 1 rows: not a timestamp" in err
 
 
+def test_columns_of_other_names(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "log.csv").write_text("guest,article,moment\n1,2,3\n1,3,4\n")
+    words = ["ingest", "--interactions", "log.csv"]
+    assert "(--column item_id=…)" in told(capfd, words, 3)[1]
+    named = ["-c", "user_id=guest", "-c", "item_id=article", "-c", "timestamp=moment"]
+    assert "2 rows into interaction" in told(capfd, [*words, *named])[1]
+    assert "names no column" in told(capfd, [*words, "-c", "sku=article"], 2)[1]
+    assert "leave out --column" in told(capfd, ["ingest", ".", *named], 2)[1]
+
+
 def test_database_commands(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "There is no database at itemspace.db" in told(capfd, ["database", "check"], 4)[1]
     assert "none → 0001" in told(capfd, ["database", "upgrade"])[1]
