@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from ..core.behaviour import Sequences
 from ..core.vectors import VectorSet
@@ -15,6 +15,9 @@ Progress = Callable[[int, int, str], None]
 class Builder(Protocol):
     """scikit-learn's habits: options in the constructor, stored unchanged; ``fit`` returns self;
     what is learned ends in an underscore."""
+
+    supports_vectors: ClassVar[bool]
+    """Whether there are ``item_vectors_``; a builder without them has ``scores(histories)``."""
 
     def get_params(self) -> dict[str, Any]:
         """The options, by name."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -63,6 +63,8 @@ class Item2Vec:
     handed over in pieces of 10,000, between which no pairs are formed; gensim alone would drop
     the rest.
     """
+
+    supports_vectors: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -13,6 +13,17 @@ def params_of(builder: object) -> dict[str, Any]:
     return {name: value for name, value in vars(builder).items() if not name.endswith("_")}
 
 
+def check_choice(builder: object, name: str, choices: tuple[str, ...]) -> None:
+    """Raise :class:`InvalidOption` unless the option is one of ``choices``."""
+    value = getattr(builder, name)
+    if value not in choices:
+        raise InvalidOption(
+            f"{name} is one of {', '.join(choices)}; received {value!r}.",
+            option=name,
+            received=value,
+        )
+
+
 def check_option(
     builder: object, name: str, kind: type, holds: Callable[[Any], Any], expected: str
 ) -> None:

@@ -11,7 +11,14 @@ from typing import Any
 from ..core.errors import BrokenPlugin, InvalidOption
 
 GROUP = "itemspace.builders"
-BUILTINS = MappingProxyType({"item2vec": "itemspace.builders.item2vec:Item2Vec"})
+BUILTINS = MappingProxyType(
+    {
+        "item2vec": "itemspace.builders.item2vec:Item2Vec",
+        "itemknn": "itemspace.builders.counting:ItemKNN",
+        "pmi": "itemspace.builders.counting:PMIFactorization",
+        "popularity": "itemspace.builders.counting:Popularity",
+    }
+)
 
 
 def load_builder(name: str) -> type[Any]:

@@ -9,7 +9,7 @@ import typer
 
 from ..builders import load_builder
 from ..catalog.records import record_build
-from ..core.errors import InvalidOption
+from ..core.errors import InvalidOption, UnsupportedError
 from .output import progress_bar, say, working
 from .settings import DatabaseOption, Settings
 
@@ -29,6 +29,11 @@ def build(
     """Learn item vectors from the interactions and record them."""
     settings = Settings.load(database=database)
     made = make_builder(builder, option or [])
+    if not made.supports_vectors:
+        raise UnsupportedError(
+            f"{builder} gives no vectors, so there is nothing to build; `itemspace evaluate "
+            f"{builder}` measures it."
+        )
     with settings.catalog() as catalog:
         with working("reading the interactions"):
             sequences = catalog.read_interactions().sequences(gap=gap)
@@ -54,16 +59,22 @@ def make_builder(name: str, options: list[str]) -> Any:
                 option=key,
                 received=text,
             )
-        convert = type(known[key].default)
-        try:
-            chosen[key] = convert(value)
-        except ValueError:
-            raise InvalidOption(
-                f"{key} is of type {convert.__name__}; received {value!r}.",
-                option=key,
-                received=value,
-            ) from None
+        chosen[key] = _converted(key, value, type(known[key].default))
     return kind(**chosen)
+
+
+def _converted(key: str, text: str, kind: type) -> Any:
+    """The text as the type of the option's default; ``none`` is None."""
+    if text.lower() == "none":
+        return None
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError):
+        raise InvalidOption(
+            f"{key} is of type {kind.__name__}; received {text!r}.", option=key, received=text
+        ) from None
 
 
 def register(app: typer.Typer) -> None:

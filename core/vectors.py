@@ -127,6 +127,10 @@ class VectorSet:
         check_known(wanted, rows, "this vector set")
         return np.ascontiguousarray(self.matrix[rows])
 
+    def with_lineage(self, **facts: Any) -> VectorSet:
+        """The same vectors, with more facts in their lineage."""
+        return VectorSet(self.ids, self.matrix, self.metric, {**self.lineage, **facts})
+
     # -- on disk -----------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> str:

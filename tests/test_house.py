@@ -22,7 +22,18 @@ ARROWS = {
     "publishing": {"core", "adapters", "catalog", "space"},
     "users": {"core", "catalog", "space"},
     "testing": {"core", "adapters"},
-    "cli": {"core", "adapters", "builders", "catalog", "space", "publishing", "users", "public"},
+    "evaluation": {"core", "builders"},
+    "cli": {
+        "core",
+        "adapters",
+        "builders",
+        "catalog",
+        "space",
+        "publishing",
+        "users",
+        "public",
+        "evaluation",
+    },
 }
 
 

@@ -1,5 +1,5 @@
 """User vectors and recommending."""
 
-from .recommending import mean_vector, recommend
+from .recommending import recommend
 
-__all__ = ["mean_vector", "recommend"]
+__all__ = ["recommend"]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from ..core.errors import InvalidOption, UnknownIds
+from ..core.errors import UnknownIds
+from ..core.histories import Recent
 from ..core.ids import Ids
-from ..core.metric import Metric
-from ..core.vectors import FloatMatrix
 from ..space.lookup import Lookup
 from ..space.space import Space
 
 
 def recommend(
-    space: Space, user: Any, k: int = 10, *, recent: int = 10, exclude_seen: bool = True
+    space: Space,
+    user: Any,
+    k: int = 10,
+    *,
+    recent: int = 10,
+    decay: float = 1.0,
+    exclude_seen: bool = True,
 ) -> Lookup:
     """A lookup near the mean vector of the user's last ``recent`` items.
 
@@ -26,6 +29,8 @@ def recommend(
     recent
         How many of the user's last distinct items make the vector, at least 1. Under
         ``Metric.COSINE`` each counts with unit length. Items without a vector are passed over.
+    decay
+        Weight of an item relative to the next newer one, in (0, 1].
     exclude_seen
         Whether items that the user has any event with are left out.
 
@@ -34,10 +39,7 @@ def recommend(
     UnknownIds
         The user has no events, or none of the recent items has a vector.
     """
-    if recent < 1:
-        raise InvalidOption(
-            f"recent is at least 1; received {recent}.", option="recent", received=recent
-        )
+    weighing = Recent(recent, decay)
     kind = space.items.id_kind
     history = [item for item in space.catalog.recent_items(user, recent) if item in space.retriever]
     if not history:
@@ -46,18 +48,6 @@ def recommend(
             f"{space.version} of {space.name!r}; raise `recent`, or build with newer interactions.",
             ids=[user],
         )
-    vector = mean_vector(space.retriever.vectors(Ids(history, kind)), space.retriever.metric)
+    vector = weighing.mean(space.retriever.vectors(Ids(history, kind)), space.retriever.metric)
     seen = space.catalog.seen_items(user) if exclude_seen else []
     return space.near(vector, k, excluded=seen)
-
-
-def mean_vector(vectors: FloatMatrix, metric: Metric) -> FloatMatrix:
-    """The mean of vectors (n, d), as float32 (d,); of their directions under ``COSINE``.
-
-    Where the directions cancel out, the first (newest) vector.
-    """
-    wide = vectors.astype(np.float64)
-    if metric is Metric.COSINE:
-        wide /= np.linalg.norm(wide, axis=1, keepdims=True)
-    mean: FloatMatrix = wide.mean(axis=0).astype(np.float32)
-    return mean if mean.any() else vectors[0]

@@ -166,6 +166,21 @@ def test_ingest_parquet_again_and_bad_rows(files: Path, capfd: pytest.CaptureFix
     assert "Skipped 1 rows: not a timestamp" in err
 
 
+def test_evaluate(published: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", "popularity", "itemknn:window=3", "item2vec:dim=8,epochs=2"]
+    out, err = told(capfd, [*words, "--json", "found.json", "--figure", "found.png"])
+    assert [line.split()[0] for line in out.splitlines()] == ["builder", *words[1:]]
+    assert "leave last out: 40 cases, 60 items" in err
+    assert (published / "found.png").stat().st_size > 5000
+    facts = json.loads((published / "found.json").read_text())
+    assert [entry["name"] for entry in facts["builders"]] == words[1:]
+    for split in ("time", "random"):
+        out, _ = told(capfd, ["evaluate", "itemknn", "--split", split, "--format", "json"])
+        assert json.loads(out)["builders"][0]["hr@10"]["value"] > 0
+    assert "no option of itemknn" in told(capfd, ["evaluate", "itemknn:size=3"], 2)[1]
+    assert "gives no vectors" in told(capfd, ["build", "itemknn"], 8)[1]
+
+
 def test_columns_of_other_names(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (folder / "log.csv").write_text("guest,article,moment\n1,2,3\n1,3,4\n")
     words = ["ingest", "--interactions", "log.csv"]

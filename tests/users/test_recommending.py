@@ -5,9 +5,10 @@ import pytest
 from itemspace import Ids, Metric, VectorSet
 from itemspace.catalog import Catalog
 from itemspace.core.errors import InvalidOption, UnknownIds
+from itemspace.core.histories import Recent
 from itemspace.publishing import publish
 from itemspace.space import Space
-from itemspace.users import mean_vector, recommend
+from itemspace.users import recommend
 
 
 def opened(shop: Catalog, folder: Path, metric: Metric = Metric.COSINE) -> Space:
@@ -23,7 +24,7 @@ def test_near_the_mean_without_what_was_seen(shop: Catalog, tmp_path: Path, metr
         user = 3
         seen = set(shop.seen_items(user))
         recent = [item for item in shop.recent_items(user, 5) if item in space.retriever]
-        mean = mean_vector(space.retriever.vectors(recent), metric)
+        mean = Recent(5).mean(space.retriever.vectors(recent), metric)
         expected = space.retriever.search(mean, 10, excluded=list(seen))
         rows = recommend(space, user, 10, recent=5).execute()
         assert [row.sku for row in rows] == expected[0].ids.tolist()
@@ -52,14 +53,5 @@ def test_users_without_anything(shop: Catalog, tmp_path: Path) -> None:
     with opened(shop, tmp_path) as space:
         with pytest.raises(UnknownIds, match="99 has no events"):
             recommend(space, 99)
-        with pytest.raises(InvalidOption, match="recent"):
+        with pytest.raises(InvalidOption, match="recent items"):
             recommend(space, 3, recent=0)
-
-
-def test_mean_vectors() -> None:
-    vectors = np.array([[2, 0], [0, 1]], dtype=np.float32)
-    assert np.allclose(mean_vector(vectors, Metric.COSINE), [0.5, 0.5])
-    assert np.allclose(mean_vector(vectors, Metric.EUCLIDEAN), [1, 0.5])
-    assert np.allclose(mean_vector(vectors, Metric.INNER_PRODUCT), [1, 0.5])
-    opposite = np.array([[1, 0], [-1, 0]], dtype=np.float32)
-    assert mean_vector(opposite, Metric.COSINE).tolist() == [1, 0]

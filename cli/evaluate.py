@@ -1,0 +1,97 @@
+"""``itemspace evaluate``: builders beside each other on a split of the interactions."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..catalog import Catalog
+from ..core.histories import Recent
+from ..evaluation import Split, by_time, compare, leave_last_out, random_events
+from .build import make_builder
+from .output import FormatOption, OutputFormat, print_table, say, working
+from .settings import DatabaseOption, Settings
+
+
+class SplitName(StrEnum):
+    """The splits that the command offers."""
+
+    LAST = "last"
+    TIME = "time"
+    RANDOM = "random"
+
+
+def evaluate(
+    builders: Annotated[
+        list[str],
+        typer.Argument(help="Such as popularity, itemknn, or item2vec:window=20,epochs=20."),
+    ],
+    split: Annotated[
+        SplitName,
+        typer.Option(
+            help="What is tested: each user's last item, the last fifth of the time, or "
+            "a random fifth of the events."
+        ),
+    ] = SplitName.LAST,
+    gap: Annotated[
+        float | None, typer.Option(help="Seconds of pause that end a session; with --split last.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Length of the lists.", min=1)] = 10,
+    recent: Annotated[int, typer.Option(help="How many of the last items count.", min=1)] = 10,
+    decay: Annotated[
+        float, typer.Option(help="Weight of an item relative to the next newer one.")
+    ] = 1.0,
+    seen: Annotated[bool, typer.Option(help="Whether items of the history are listed.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the random split.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all measures.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw HR against k and time.")] = None,
+    output: FormatOption = OutputFormat.TABLE,
+    database: DatabaseOption = None,
+) -> None:
+    """Fit builders on a part of the log and measure how well they find the rest.
+
+    Full ranking over all items, with 95 % bootstrap intervals.
+    """
+    settings = Settings.load(database=database)
+    made = {text: _builder(text) for text in builders}
+    weighing = Recent(recent, decay)
+    with settings.catalog() as catalog, working("reading the interactions"):
+        chosen = _split(catalog, split, gap, seed)
+    with working("fitting and measuring"):
+        ks = tuple(sorted({1, 5, 10, 20, k}))
+        found = compare(made, chosen, ks=ks, recent=weighing, exclude_history=not seen)
+    if json_file is not None:
+        found.write_json(json_file)
+    if figure is not None:
+        found.write_figure(figure)
+    if output is OutputFormat.JSON:
+        print(json.dumps(found.to_dict(), ensure_ascii=False))
+        return
+    print_table(*found.table(k))
+    say(f"{chosen.name}: {len(chosen.histories):,} cases, {len(chosen.train.vocabulary):,} items")
+
+
+def _builder(text: str) -> object:
+    name, _, options = text.partition(":")
+    return make_builder(name, options.split(",") if options else [])
+
+
+def _split(catalog: Catalog, split: SplitName, gap: float | None, seed: int) -> Split:
+    log = catalog.read_interactions()
+    if split is SplitName.TIME:
+        return by_time(log)
+    sequences = log.sequences(gap=gap)
+    return (
+        leave_last_out(sequences)
+        if split is SplitName.LAST
+        else random_events(sequences, seed=seed)
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(evaluate)

@@ -1,0 +1,187 @@
+"""One builder, one split, all measures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.behaviour import Codes, Offsets, Sequences
+from ..core.errors import InvalidOption
+from ..core.histories import Recent
+from ..core.jit import kernel
+from ..core.vectors import FloatMatrix
+from . import measures
+from .measures import UNRANKED, Estimate, Ranks
+from .scoring import Scorer, score_blocks, scorer_of
+from .splits import Split
+
+DEFAULT_KS = (1, 5, 10, 20)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a builder is worth on a split."""
+
+    split: str
+    cases: int
+    ks: tuple[int, ...]
+    ranks: Ranks
+    """The rank of every target, int64, ``UNRANKED`` where it cannot be recommended."""
+    offsets: Offsets
+    """Case i has the targets ``ranks[offsets[i]:offsets[i + 1]]``."""
+    lists: Codes
+    """The recommended codes, (cases, max(ks)), best first, -1 where there are no more."""
+    beyond: dict[str, float] = field(default_factory=dict)
+    """Measures of the lists at the largest k: coverage, popularity bias, diversity."""
+
+    def per_case(self, measure: str, k: int) -> npt.NDArray[np.float64]:
+        """``hr``, ``recall``, ``ndcg`` or ``mrr`` of each case, for paired comparisons."""
+        if measure == "mrr":
+            return measures.reciprocal_rank(self.ranks, self.offsets)
+        try:
+            compute = _MEASURES[measure]
+        except KeyError:
+            raise InvalidOption(
+                f"There is no measure {measure!r}; there are: {', '.join(_MEASURES)}, mrr.",
+                option="measure",
+                received=measure,
+            ) from None
+        return compute(self.ranks, self.offsets, k)
+
+    def estimate(self, measure: str, k: int) -> Estimate:
+        """The mean of a measure with its 95 % bootstrap confidence interval."""
+        return measures.bootstrap(self.per_case(measure, k))
+
+    def summary(self) -> dict[str, Any]:
+        """Every measure, as JSON can hold it; goes into the lineage of a vector set."""
+        found: dict[str, Any] = {"split": self.split, "cases": self.cases}
+        for measure in _MEASURES:
+            found |= {f"{measure}@{k}": asdict(self.estimate(measure, k)) for k in self.ks}
+        return found | {"mrr": asdict(self.estimate("mrr", max(self.ks)))} | self.beyond
+
+
+_MEASURES = {"hr": measures.hit_rate, "recall": measures.recall, "ndcg": measures.ndcg}
+
+
+def evaluate(
+    thing: Any,
+    split: Split,
+    *,
+    ks: tuple[int, ...] = DEFAULT_KS,
+    recent: Recent | None = None,
+    exclude_history: bool = True,
+    repeats: Literal["miss", "hit"] = "miss",
+    attributes: Sequences | None = None,
+) -> Evaluation:
+    """Rank all items for each history and find the targets among them.
+
+    Parameters
+    ----------
+    thing
+        A builder that was fitted on ``split.train``, a ``VectorSet``, or any
+        :class:`~.scoring.Scorer`.
+    ks
+        Lengths of the lists, each at least 1; more than there are items is fine.
+    recent
+        How a history becomes a user vector; ``Recent()`` by default.
+    exclude_history
+        Whether items of the history are not recommended.
+    repeats
+        What a target is that stands in its history while those are excluded: a ``miss``, or a
+        ``hit`` at rank 1 (the protocol of Caselles-Dupré et al. 2018).
+    attributes
+        The attributes of each item of the vocabulary, for :func:`~.measures.diversity`.
+    """
+    if not ks or any(isinstance(k, bool) or not isinstance(k, int) or k < 1 for k in ks):
+        raise InvalidOption(
+            f"ks are whole numbers of at least 1; received {ks!r}.", option="ks", received=ks
+        )
+    scorer: Scorer = scorer_of(thing, recent or Recent())
+    most = min(max(ks), len(split.train.vocabulary))
+    ranks = np.empty(len(split.targets.items), dtype=np.int64)
+    lists = np.full((len(split.histories), most), -1, dtype=np.int32)
+    for start, scores in score_blocks(scorer, split.histories):
+        _rank(
+            np.ascontiguousarray(scores, dtype=np.float32),
+            start,
+            split.histories.items,
+            split.histories.offsets,
+            split.targets.items,
+            split.targets.offsets,
+            exclude_history,
+            repeats == "hit",
+            ranks,
+            lists,
+        )
+    beyond = {
+        f"coverage@{most}": measures.coverage(lists, len(split.train.vocabulary)),
+        f"popularity_bias@{most}": measures.popularity_bias(lists, split.train.counts()),
+    }
+    if attributes is not None:
+        found = measures.diversity(lists, attributes.offsets, attributes.items)
+        beyond[f"diversity@{most}"] = found
+    return Evaluation(
+        split.name, len(split.histories), tuple(ks), ranks, split.targets.offsets, lists, beyond
+    )
+
+
+@kernel
+def _rank(
+    scores: FloatMatrix,
+    start: int,
+    history: Codes,
+    history_offsets: Offsets,
+    targets: Codes,
+    target_offsets: Offsets,
+    exclude: bool,
+    repeats_hit: bool,
+    ranks: Ranks,
+    lists: Codes,
+) -> None:
+    """Ranks of the targets and the first items, for the cases from ``start`` on.
+
+    Equal scores are ordered by code. Changes ``scores``.
+    """
+    excluded = np.zeros(scores.shape[1], dtype=np.bool_)
+    for at in range(scores.shape[0]):
+        case, line = start + at, scores[at]
+        if exclude:
+            for place in range(history_offsets[case], history_offsets[case + 1]):
+                excluded[history[place]] = True
+                line[history[place]] = -np.inf
+        for place in range(target_offsets[case], target_offsets[case + 1]):
+            target = targets[place]
+            score = line[target]
+            if excluded[target] and repeats_hit:
+                ranks[place] = 1
+            elif score == -np.inf:
+                ranks[place] = UNRANKED
+            else:
+                rank = 1
+                for item in range(line.shape[0]):
+                    if line[item] > score or (line[item] == score and item < target):
+                        rank += 1
+                ranks[place] = rank
+        if exclude:
+            for place in range(history_offsets[case], history_offsets[case + 1]):
+                excluded[history[place]] = False
+        _best(line, lists[case])
+
+
+@kernel
+def _best(line: npt.NDArray[np.float32], chosen: Codes) -> None:
+    """The codes of the highest scores, best first, by insertion: lists are short."""
+    filled = 0
+    for item in range(line.shape[0]):
+        score = line[item]
+        if score == -np.inf or (filled == chosen.shape[0] and score <= line[chosen[filled - 1]]):
+            continue
+        at = filled if filled < chosen.shape[0] else filled - 1
+        while at > 0 and line[chosen[at - 1]] < score:
+            chosen[at] = chosen[at - 1]
+            at -= 1
+        chosen[at] = item
+        filled = min(filled + 1, chosen.shape[0])

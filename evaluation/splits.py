@@ -1,0 +1,203 @@
+"""Splits: what a builder learns from, and what it is asked afterwards.
+
+Deterministic: the same input and seed give the same split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.behaviour import Interactions, Sequences
+from ..core.errors import EmptyInput, InvalidOption
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Train on :attr:`train`; then, given each history, find its targets."""
+
+    name: str
+    train: Sequences
+    histories: Sequences
+    """What is known of each case, oldest first; over the vocabulary of ``train``."""
+    targets: Sequences
+    """What each case did next, at least one item; as many as ``histories``."""
+
+    def __post_init__(self) -> None:
+        if not len(self.targets):
+            raise EmptyInput(
+                f"The split {self.name!r} leaves nothing to test on; every case needs a history "
+                "and something after it.",
+                path=self.name,
+            )
+
+
+def leave_last_out(sequences: Sequences, *, skip: int = 0) -> Split:
+    """The last item of each sequence is its target, everything before it its history.
+
+    Sequences of one item stay in the training data.
+
+    Parameters
+    ----------
+    skip
+        How many items at the end of each sequence are left out altogether: with 1, the last but
+        one is the target, which makes validation data that never meet the test items. At least 0.
+    """
+    if skip < 0:
+        raise InvalidOption(f"skip is at least 0; received {skip}.", option="skip", received=skip)
+    lengths = np.diff(sequences.offsets)
+    tested = lengths >= skip + 2
+    known = np.where(lengths > 1, np.maximum(lengths - skip - 1, 1), lengths)
+    ends = sequences.offsets[1:] - skip
+    return Split(
+        "leave last out" if not skip else f"leave last out, {skip} skipped",
+        _keep(sequences, _heads(sequences, known)),
+        _pick(sequences, sequences.offsets[:-1][tested], ends[tested] - 1),
+        _pick(sequences, ends[tested] - 1, ends[tested]),
+    )
+
+
+def by_time(interactions: Interactions, *, share: float = 0.2) -> Split:
+    """The latest events are targets, of users who have earlier ones; those are the histories.
+
+    Parameters
+    ----------
+    share
+        The share of all events that are after the cut, in (0, 1). Needs times. Events at the
+        moment of the cut are before it.
+    """
+    _check_share(share)
+    if interactions.times is None:
+        raise InvalidOption(
+            "A split by time needs a log with times.", option="share", received=share
+        )
+    cut = np.quantile(interactions.times, 1 - share, method="lower")
+    early = interactions.times <= cut
+    order = np.lexsort((interactions.times, interactions.user_codes))
+    users, items = interactions.user_codes[order], interactions.item_codes[order]
+    early = early[order]
+    bounds = np.searchsorted(users, np.arange(len(interactions.users) + 1))
+    whole = Sequences(interactions.items, items, bounds.astype(np.int64))
+    known = np.add.reduceat(np.append(early, False).astype(np.int64), bounds[:-1])
+    known[np.diff(bounds) == 0] = 0
+    tested = (known > 0) & (known < np.diff(bounds))
+    return Split(
+        f"by time, the last {share:.0%}",
+        _keep(whole, _heads(whole, known)),
+        _pick(whole, bounds[:-1][tested], (bounds[:-1] + known)[tested]),
+        _pick(whole, (bounds[:-1] + known)[tested], bounds[1:][tested]),
+    )
+
+
+def random_events(sequences: Sequences, *, share: float = 0.2, seed: int = 1) -> Split:
+    """A random share of each sequence's events are its targets, the others its history.
+
+    Each sequence of two events or more gives up at least one and keeps at least one.
+    """
+    _check_share(share)
+    rng = np.random.default_rng(seed)
+    draws = rng.random(len(sequences.items))
+    held = draws < share
+    starts, lengths = sequences.offsets[:-1], np.diff(sequences.offsets)
+    for at in range(len(sequences)):
+        here = slice(starts[at], starts[at] + lengths[at])
+        if lengths[at] < 2:
+            held[here] = False
+        elif not held[here].any():
+            held[starts[at] + int(draws[here].argmin())] = True
+        elif held[here].all():
+            held[starts[at] + int(draws[here].argmax())] = False
+    return _divided(sequences, held, f"random events, {share:.0%}")
+
+
+def cold_items(sequences: Sequences, *, share: float = 0.1, seed: int = 1) -> Split:
+    """A random share of the items is hidden from training altogether; they are the targets."""
+    _check_share(share)
+    rng = np.random.default_rng(seed)
+    count = max(1, round(share * len(sequences.vocabulary)))
+    cold = np.zeros(len(sequences.vocabulary), dtype=np.bool_)
+    cold[rng.permutation(len(cold))[:count]] = True
+    return _divided(sequences, cold[sequences.items], f"cold items, {share:.0%}")
+
+
+def next_item(train: Sequences, prefixes: Any, targets: Any) -> Split:
+    """Cases of one's own: lists of ids known, and the one item that came next.
+
+    Cases whose target or whole history is not in the training data are kept: they are misses.
+    """
+    found = [_known_codes(train, prefix) for prefix in prefixes]
+    codes = [_known_codes(train, [target]) for target in targets]
+    if len(found) != len(codes):
+        raise InvalidOption(
+            f"Each prefix has one target; received {len(found)} and {len(codes)}.",
+            option="targets",
+            received=len(codes),
+        )
+    return Split("next item", train, _from_codes(train, found), _from_codes(train, codes))
+
+
+def _known_codes(train: Sequences, ids: Any) -> npt.NDArray[np.int32]:
+    from ..core.ids import Ids
+
+    rows = train.vocabulary.rows_of(Ids(list(ids), train.vocabulary.kind))
+    return rows[rows >= 0].astype(np.int32)
+
+
+def _from_codes(train: Sequences, pieces: list[npt.NDArray[np.int32]]) -> Sequences:
+    offsets = np.zeros(len(pieces) + 1, dtype=np.int64)
+    np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
+    items = np.concatenate([np.empty(0, dtype=np.int32), *pieces])
+    return Sequences(train.vocabulary, items, offsets)
+
+
+def _check_share(share: float) -> None:
+    if not 0 < share < 1:
+        raise InvalidOption(
+            f"share is between 0 and 1; received {share}.", option="share", received=share
+        )
+
+
+def _heads(sequences: Sequences, lengths: npt.NDArray[np.int64]) -> Mask:
+    """Which events are among the first ``lengths`` of their sequence."""
+    places = np.arange(len(sequences.items)) - np.repeat(
+        sequences.offsets[:-1], np.diff(sequences.offsets)
+    )
+    found: Mask = places < np.repeat(lengths, np.diff(sequences.offsets))
+    return found
+
+
+def _keep(sequences: Sequences, kept: Mask) -> Sequences:
+    """The sequences with only the ``kept`` events; empty ones stay."""
+    total = np.concatenate([[0], np.cumsum(kept)])
+    return Sequences(
+        sequences.vocabulary, sequences.items[kept], total[sequences.offsets].astype(np.int64)
+    )
+
+
+def _pick(
+    sequences: Sequences, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> Sequences:
+    """Slices of the flat items as sequences."""
+    lengths = ends - starts
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    return Sequences(
+        sequences.vocabulary, sequences.items[np.repeat(starts, lengths) + within], offsets
+    )
+
+
+def _divided(sequences: Sequences, held: Mask, name: str) -> Split:
+    """Held events are targets, the others train and are histories."""
+    train, targets = _keep(sequences, ~held), _keep(sequences, held)
+    tested = (np.diff(train.offsets) > 0) & (np.diff(targets.offsets) > 0)
+    return Split(
+        name,
+        train,
+        _pick(train, train.offsets[:-1][tested], train.offsets[1:][tested]),
+        _pick(targets, targets.offsets[:-1][tested], targets.offsets[1:][tested]),
+    )
