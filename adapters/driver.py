@@ -67,6 +67,9 @@ class Driver(Protocol):
 
     def close(self) -> None: ...
 
+    def destroy(self) -> None:
+        """Close, and remove what ``create`` made: the creation failed."""
+
 
 class Backend(Protocol):
     """Makes drivers; what a URL scheme stands for.

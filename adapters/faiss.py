@@ -80,8 +80,9 @@ class FaissIndex:
         """Rows that wait until there are enough to train on; none once it is trained."""
         if self._index is None or self._index.is_trained:
             return 0
-        lists = self._index.nlist if isinstance(self._index, faiss.IndexIVF) else 0
-        return _TRAINING_ROWS * max(int(lists), _LEAST_CENTROIDS)
+        inner = faiss.try_extract_index_ivf(self._index)
+        lists = 0 if inner is None else int(inner.nlist)
+        return _TRAINING_ROWS * max(lists, _LEAST_CENTROIDS)
 
     def add(self, rows: RowView, start: int) -> None:
         new = rows.matrix[start:]
@@ -159,6 +160,7 @@ class FaissIndex:
         # The object that owns the C++ index must outlive its downcast view.
         self._owner = index
         self._index = None if index is None else faiss.downcast_index(index)
+        self._check_search_options()
         exact = isinstance(self._index, faiss.IndexFlat)
         estimated = self._options.rerank == 0 and not exact
         self.capabilities = Capabilities(
@@ -166,6 +168,18 @@ class FaissIndex:
             is_exact=exact,
             supports_filter=isinstance(self._index, _SELECTABLE),
         )
+
+    def _check_search_options(self) -> None:
+        for name, kind in (("nprobe", faiss.IndexIVF), ("ef_search", faiss.IndexHNSW)):
+            value = getattr(self._options, name)
+            if value is None or self._index is None or isinstance(self._index, kind):
+                continue
+            raise InvalidOption(
+                f"{name} has no effect on factory={self._options.factory!r}, an index of type "
+                f"{type(self._index).__name__}; it is for {kind.__name__} alone. Leave it out.",
+                option=name,
+                received=value,
+            )
 
     def _parameters(self, eligible: Mask | None) -> Any:
         chosen: dict[str, Any] = {}

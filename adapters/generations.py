@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.errors import (
     BackendExists,
@@ -21,7 +23,9 @@ from .row_store import RowStore
 
 FORMAT = 1
 _CURRENT = "CURRENT"
-_ATTEMPTS = 5
+_LOCK = "lock"
+_GENERATION = re.compile(r"\.?generation-(?P<number>\d{6,})(\.[0-9a-f]+\.tmp)?")
+T = TypeVar("T")
 
 
 class Generations:
@@ -43,22 +47,34 @@ class Generations:
 
     def claim(self) -> None:
         """Make the folder and lock it for writing; refuse one that is in use."""
-        if self.folder.exists() and any(self.folder.iterdir()):
-            raise BackendExists(
-                f"{self.folder} is not empty; open it with open_retriever(…, mode='rw'), or "
-                "choose another folder."
-            )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BackendUnavailable(f"Cannot make the folder {self.folder}: {error}.") from error
+        # What a creation that was killed left behind is no index, and in nobody's way.
+        if not all(_is_leftover(path) for path in self.folder.iterdir()):
+            raise BackendExists(
+                f"{self.folder} is not empty; open it with open_retriever(…, mode='rw'), or "
+                "choose another folder."
+            )
         self.lock()
+
+    def remove(self) -> None:
+        """Undo :meth:`claim`, for a creation that failed."""
+        self.release()
+        for path in self.folder.iterdir():
+            if path.is_dir() and _GENERATION.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name in (_LOCK, _CURRENT):
+                path.unlink()
+        with suppress(OSError):  # someone else's files stay, and their folder
+            self.folder.rmdir()
 
     def lock(self) -> None:
         """Become the one writer, or raise :class:`LockedError`."""
         if not self.folder.is_dir():
             raise self._not_found()
-        self._lock = WriterLock(self.folder / "lock")
+        self._lock = WriterLock(self.folder / _LOCK)
 
     def release(self) -> None:
         """Stop being the writer."""
@@ -68,22 +84,26 @@ class Generations:
 
     def read(self) -> tuple[dict[str, Any], RowStore, Path]:
         """Meta, rows, and the folder of the index's own files, of the current generation."""
-        for attempt in range(_ATTEMPTS):
-            generation = self.current()
+        generation = self.current()
+        try:
+            meta, arrays = open_directory(generation, self._kind, FORMAT)
+            return meta, RowStore.from_arrays(arrays), generation / "index"
+        except CorruptData:
+            raise
+        except (KeyError, ValueError) as error:
+            raise CorruptData(
+                f"{generation} is not a whole index: {error}.", path=str(generation)
+            ) from error
+
+    def steadily(self, read: Callable[[], T]) -> T:
+        """What ``read`` gives; again where a writer swapped generations beneath it."""
+        while True:
+            before = self.current()
             try:
-                meta, arrays = open_directory(generation, self._kind, FORMAT)
-                return meta, RowStore.from_arrays(arrays), generation / "index"
-            except FileNotFoundError:
-                # A writer swapped generations between our two looks.
-                if attempt == _ATTEMPTS - 1:
-                    raise self._not_found() from None
-            except (KeyError, ValueError) as error:
-                if isinstance(error, CorruptData):
+                return read()
+            except (CorruptData, FileNotFoundError):
+                if self.current() == before:
                     raise
-                raise CorruptData(
-                    f"{generation} is not a whole index: {error}.", path=str(generation)
-                ) from error
-        raise AssertionError("unreachable")
 
     def current(self) -> Path:
         """The folder of the current generation; :class:`BackendNotFound` where there is none."""
@@ -116,7 +136,8 @@ class Generations:
             if save is not None:
                 save(folder / "index")
 
-        numbers = [int(p.name.rpartition("-")[2]) for p in self.folder.glob("generation-*")]
+        found = (_GENERATION.fullmatch(path.name) for path in self.folder.iterdir())
+        numbers = [int(match["number"]) for match in found if match]
         path = self.folder / f"generation-{max(numbers, default=0) + 1:06d}"
         try:
             write_directory(path, self._kind, FORMAT, store.to_arrays(), meta, save_index)
@@ -130,7 +151,7 @@ class Generations:
                 f"Cannot write to {self.folder}: {error}; the last flushed state stands."
             ) from error
         for leftover in self.folder.iterdir():
-            if leftover.is_dir() and leftover != path:
+            if _GENERATION.fullmatch(leftover.name) and leftover != path:
                 shutil.rmtree(leftover, ignore_errors=True)
 
     def _not_found(self) -> BackendNotFound:
@@ -139,3 +160,7 @@ class Generations:
             f"There is {here} at {self.folder}; make one with create_retriever(url, vectors), or "
             "check the path."
         )
+
+
+def _is_leftover(path: Path) -> bool:
+    return path.name == _LOCK or _GENERATION.fullmatch(path.name) is not None

@@ -35,8 +35,8 @@ MakeIndex = Callable[[int, Metric, Any], Index]
 #: Filters that leave no more rows than this are answered by scanning them: measured on one
 #: million 64-d vectors, that takes 1 ms, and a graph or hash index rarely beats it.
 FILTER_SCAN_LIMIT = 10_000
-#: A flush rewrites the rows without the dead ones beyond this share.
-DEAD_SHARE = 0.25
+#: Dead rows are dropped beyond this share and this number: by a flush, or in memory at once.
+DEAD_SHARE, MOST_DEAD = 0.25, 64
 
 
 @dataclass(frozen=True)
@@ -63,19 +63,22 @@ class InProcessBackend:
         place = Generations(url.location, url.scheme)
         if writable:
             place.lock()
-        try:
+
+        def read() -> InProcessDriver:
             meta, store, folder = place.read()
             saved = {**meta["options"], "_search": search_fields(self.options)}
             merged = merge_options(url, saved, options)
             merged.pop("_search")
-            driver = InProcessDriver(
-                self, self.options(**merged), store, Metric(meta["metric"]), place
-            )
+            metric = Metric(meta["metric"])
+            driver = InProcessDriver(self, self.options(**merged), store, metric, place)
             driver.load_index(folder, int(meta["indexed"]))
+            return driver
+
+        try:
+            return place.steadily(read)
         except BaseException:
             place.release()
             raise
-        return driver
 
 
 class InProcessDriver:
@@ -114,6 +117,8 @@ class InProcessDriver:
         with self._lock.write():
             self._store.upsert(ids, vectors)
             self._changed()
+            if self._place is None:
+                self._drop_dead_rows()
             self._add_long_tail()
 
     def delete(self, ids: Ids) -> int:
@@ -127,11 +132,8 @@ class InProcessDriver:
         if self._place is None or not self._dirty:
             return
         with self._lock.write():
-            if len(self._store) - self._store.live > DEAD_SHARE * len(self._store):
-                self._store = self._store.compacted()
-                self._index = self._backend.make_index(self.dim, self.metric, self._options)
-                self._indexed = 0
-                self._add_long_tail()
+            self._drop_dead_rows()
+            self._add_long_tail()
             meta = {
                 "metric": self.metric.value,
                 "options": asdict(self._options),
@@ -145,6 +147,18 @@ class InProcessDriver:
     def close(self) -> None:
         if self._place is not None:
             self._place.release()
+
+    def destroy(self) -> None:
+        if self._place is not None:
+            self._place.remove()
+
+    def _drop_dead_rows(self) -> None:
+        """Start over with the live rows, where too many are dead."""
+        dead = len(self._store) - self._store.live
+        if dead > DEAD_SHARE * len(self._store) + MOST_DEAD:
+            self._store = self._store.compacted()
+            self._index = self._backend.make_index(self.dim, self.metric, self._options)
+            self._indexed = 0
 
     def _changed(self) -> None:
         self._revision = object()

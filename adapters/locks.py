@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,9 +44,12 @@ class ReadWriteLock:
         """Hold it alone."""
         with self._condition:
             self._writers_waiting += 1
-            while self._writing or self._readers:
-                self._condition.wait()
-            self._writers_waiting -= 1
+            try:
+                while self._writing or self._readers:
+                    self._condition.wait()
+            finally:
+                self._writers_waiting -= 1
+                self._condition.notify_all()
             self._writing = True
         try:
             yield
@@ -72,10 +76,26 @@ class WriterLock:
                 "with mode='r'.",
                 holder=holder,
             ) from None
+        _HELD.add(self)
         self._stream.truncate(0)
         self._stream.write(f"process {os.getpid()} on {socket.gethostname()}")
         self._stream.flush()
 
     def release(self) -> None:
         """Give it back."""
-        self._stream.close()
+        _HELD.discard(self)
+        if not self._stream.closed:
+            fcntl.flock(self._stream, fcntl.LOCK_UN)
+            self._stream.close()
+
+
+#: A forked child shares its parent's locks, and would hold them when the parent lets go.
+_HELD: weakref.WeakSet[WriterLock] = weakref.WeakSet()
+
+
+def _forget_locks() -> None:
+    for lock in _HELD:
+        lock._stream.close()
+
+
+os.register_at_fork(after_in_child=_forget_locks)

@@ -67,7 +67,7 @@ def create_retriever(url: str | RetrieverURL, vectors: VectorSet) -> Retriever:
             retriever.upsert(vectors.ids, vectors.matrix)
         retriever.flush()
     except BaseException:
-        driver.close()
+        driver.destroy()
         raise
     return retriever
 

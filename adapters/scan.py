@@ -20,6 +20,7 @@ from ..core.vectors import FloatMatrix
 Norms = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 _BLOCK_BYTES = 1 << 26
+_LONGEST, _SHORTEST = 1e17, 1e-15
 
 
 def norms_of(matrix: FloatMatrix) -> Norms:
@@ -76,10 +77,9 @@ def _reachable(
     length = float(np.linalg.norm(query.astype(np.float64)))
     lengths: npt.NDArray[np.floating] = norms
     estimates: npt.NDArray[np.floating] = products
-    if not np.isfinite(length * float(norms.max(initial=0.0)) * 4.0e0) or (
-        length + float(norms.max(initial=0.0)) > 1e18
-    ):
-        # Squares or products of such lengths overflow float32.
+    longest, shortest = float(norms.max(initial=0.0)), float(norms.min(initial=1.0))
+    if not max(length, longest) < _LONGEST or not min(length, shortest) > _SHORTEST:
+        # Squares or products of such lengths overflow or vanish in float32.
         wide = matrix.astype(np.float64)
         lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
         estimates = wide @ query.astype(np.float64)

@@ -9,10 +9,9 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from ..core.errors import InvalidURL
+from ..core.secrets import hide_secrets
 
 _SHAPE = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>.*)", re.DOTALL)
-_SECRET = re.compile(r"pass|pwd|secret|token|api_?key|credential|signature", re.IGNORECASE)
-_HIDDEN = "***"
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,8 +35,8 @@ class RetrieverURL:
         match = _SHAPE.fullmatch(url)
         if match is None:
             raise InvalidURL(
-                f"{_hide(url)!r} is no retriever URL; expected something like 'lsh:///data/items'.",
-                url=_hide(url),
+                f"{hide_secrets(url)!r} is no retriever URL; expected something like 'lsh:///data/items'.",
+                url=hide_secrets(url),
             )
         rest, _, query = match["rest"].partition("?")
         authority = ""
@@ -48,7 +47,8 @@ class RetrieverURL:
         parameters = dict(pairs)
         if len(parameters) != len(pairs):
             raise InvalidURL(
-                f"A parameter stands twice in {_hide(url)!r}; give each one once.", url=_hide(url)
+                f"A parameter stands twice in {hide_secrets(url)!r}; give each one once.",
+                url=hide_secrets(url),
             )
         return cls(match["scheme"].lower(), authority, unquote(rest), parameters)
 
@@ -74,16 +74,7 @@ class RetrieverURL:
         return f"{self.scheme}:{slashes}{self.authority}{quote(self.path)}{query}"
 
     def __str__(self) -> str:
-        return _hide(self.render())
+        return hide_secrets(self.render())
 
     def __repr__(self) -> str:
         return f"RetrieverURL({str(self)!r})"
-
-
-def _hide(url: str) -> str:
-    """``url`` with the password before ``@`` and the values of secret parameters replaced."""
-    url = re.sub(r"(//[^/?@:]*):[^/?]*@", rf"\1:{_HIDDEN}@", url)
-    head, mark, query = url.partition("?")
-    pairs = [pair.partition("=") for pair in query.split("&")]
-    shown = (f"{n}{e}{_HIDDEN if _SECRET.search(n) and v else v}" for n, e, v in pairs)
-    return head + mark + "&".join(shown)

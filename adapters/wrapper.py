@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +23,7 @@ from ..core.metric import Metric
 from ..core.neighbors import Completeness, NeighborList, Neighbors
 from ..core.retriever import IdFilter
 from ..core.scoring import rank, score_rows
-from ..core.vectors import FloatMatrix, check_known, check_matrix
+from ..core.vectors import FloatMatrix, as_array, check_known, check_matrix
 from .driver import Candidates, Driver
 from .url import RetrieverURL
 
@@ -36,6 +37,7 @@ class DriverRetriever:
     def __init__(self, driver: Driver, url: RetrieverURL, *, writable: bool) -> None:
         self._driver, self._url, self._writable = driver, url, writable
         self._closed = False
+        self._process = os.getpid()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{len(self._driver):,} × {self.dim}"
@@ -91,7 +93,7 @@ class DriverRetriever:
         if self._closed:
             return
         try:
-            if self._writable:
+            if self._writable and self._process == os.getpid():
                 self._driver.flush()
         finally:
             self._closed = True
@@ -124,7 +126,7 @@ class DriverRetriever:
             raise InvalidOption(
                 f"k is a whole number of at least 1; received {k!r}.", option="k", received=k
             )
-        array = np.asarray(queries)
+        array = as_array(queries, "queries")
         matrix = self._matrix(array[None, :] if array.ndim == 1 else array, "queries")
         if not len(matrix):
             return Neighbors([])
@@ -179,6 +181,8 @@ class DriverRetriever:
         completeness = candidates.completeness
         if len(best) == k:
             completeness = Completeness.FULL
+        elif completeness is Completeness.FULL:
+            completeness = Completeness.UNKNOWN
         return NeighborList(ids[best], scores[best], completeness)
 
     def _filter(self, ids: Any | IdFilter | None) -> IdFilter | None:
@@ -198,7 +202,7 @@ class DriverRetriever:
         return Ids(values, self.id_kind)
 
     def _matrix(self, vectors: Any, what: str) -> FloatMatrix:
-        array = np.asarray(vectors)
+        array = as_array(vectors, what)
         if array.ndim == 2 and array.shape[1] != self.dim:
             raise DimensionMismatch(
                 f"The {what} have {array.shape[1]} dimensions; this retriever has {self.dim}.",
@@ -224,4 +228,9 @@ class DriverRetriever:
         if not self._writable:
             raise ReadOnlyError(
                 f"The retriever {self._url} was opened for reading; open it with mode='rw'."
+            )
+        if self._process != os.getpid():
+            raise ReadOnlyError(
+                f"The retriever {self._url} belongs to the process {self._process}, which this "
+                "one was forked from; here it can only be read."
             )

@@ -16,7 +16,7 @@ from ..core.behaviour import Interactions, encode
 from ..core.errors import EmptyInput, UnknownIds
 from ..core.ids import IdKind, Ids
 from . import schema
-from .engines import open_engine, translated_errors
+from .engines import open_engine, shown, translated_errors
 from .mapping import InteractionTable, ItemTable, map_interactions, map_items
 
 Bind = Connection | Session
@@ -66,7 +66,7 @@ class Catalog:
             raise
 
     def __repr__(self) -> str:
-        return f"<Catalog {self.engine.url!r}>"
+        return f"<Catalog {shown(self.engine)}>"
 
     def close(self) -> None:
         """Close the connections of an engine that the catalog made itself."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlglot
 from sqlalchemy import Boolean, ColumnElement, and_, false, func, literal, not_, null, or_, true
+from sqlalchemy.exc import ArgumentError
 from sqlglot import expressions as exp
 from sqlglot.errors import SqlglotError
 
@@ -59,7 +60,8 @@ def parse_condition(text: str, columns: Columns) -> ColumnElement[bool]:
     """One boolean SQL expression over ``columns``.
 
     Allowed: ``AND OR NOT``, comparisons, ``LIKE ILIKE IN BETWEEN``, ``IS [NOT] NULL``,
-    arithmetic, ``lower upper length abs coalesce``, numbers and texts in single quotes.
+    arithmetic (``/`` is true division, of integers too), ``lower upper length abs coalesce``,
+    numbers and texts in single quotes.
     NULL semantics are SQL's.
 
     Parameters
@@ -92,6 +94,8 @@ def parse_condition(text: str, columns: Columns) -> ColumnElement[bool]:
         return _condition(tree, columns, text)
     except RecursionError as error:
         raise _refused(text, "it is nested too deeply") from error
+    except ArgumentError as error:
+        raise _refused(text, f"SQLAlchemy does not take it ({error})") from error
 
 
 def _condition(tree: Any, columns: Columns, text: str) -> ColumnElement[bool]:
@@ -140,7 +144,7 @@ def _positive(node: Any, columns: Columns, text: str) -> Any:
 
 def _leaf(node: Any, inner: Callable[[Any], Any], text: str) -> Any:
     if isinstance(node, exp.Literal):
-        return literal(node.this if node.is_string else _number(node.this))
+        return literal(node.this if node.is_string else _number(node.this, text))
     if isinstance(node, exp.Boolean):
         return true() if node.this else false()
     if isinstance(node, exp.Null):
@@ -157,11 +161,14 @@ def _leaf(node: Any, inner: Callable[[Any], Any], text: str) -> Any:
     raise _refused(text, f"{type(node).__name__.upper()} is not allowed in it")
 
 
-def _number(text: str) -> int | float:
+def _number(written: str, text: str) -> int | float:
     try:
-        return int(text)
+        number = int(written)
     except ValueError:
-        return float(text)
+        return float(written)
+    if not -(2**63) <= number < 2**63:
+        raise _refused(text, f"the integer {written} does not fit 64 bits")
+    return number
 
 
 def _column(node: exp.Column, columns: Columns, text: str) -> ColumnElement[Any]:

@@ -11,7 +11,6 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
-    DatabaseError,
     DBAPIError,
     InterfaceError,
     NoSuchModuleError,
@@ -19,6 +18,7 @@ from sqlalchemy.exc import (
 )
 
 from ..core.errors import DatabaseUnavailable, InvalidURL, MissingExtra
+from ..core.secrets import hide_secrets
 
 _EXTRAS = {"psycopg": "postgresql"}
 
@@ -43,10 +43,10 @@ def open_engine(url: str, *, create: bool = False) -> Engine:
     try:
         parsed = make_url(url)
         engine = create_engine(parsed)
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise InvalidURL(
-            f"This is no database URL that SQLAlchemy knows ({error}); expected something like "
-            "'sqlite:///shop.db' or 'postgresql://user@host/shop'.",
+            f"This is no database URL that SQLAlchemy knows ({type(error).__name__}); expected "
+            "something like 'sqlite:///shop.db' or 'postgresql+psycopg://user@host/shop'.",
             url="",
         ) from error
     except ModuleNotFoundError as error:
@@ -59,6 +59,11 @@ def open_engine(url: str, *, create: bool = False) -> Engine:
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine, parsed.database, create=create)
     return engine
+
+
+def shown(engine: Engine) -> str:
+    """The engine's URL without its secrets, those among the parameters included."""
+    return hide_secrets(engine.url.render_as_string(hide_password=True))
 
 
 def _prepare_sqlite(engine: Engine, database: str | None, *, create: bool) -> None:
@@ -85,17 +90,38 @@ def _on_begin(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN")
 
 
+#: What SQLite says of a file that it cannot use; its other OperationalErrors are about the SQL.
+_SQLITE_TROUBLE = (
+    "SQLITE_BUSY",
+    "SQLITE_CANTOPEN",
+    "SQLITE_CORRUPT",
+    "SQLITE_FULL",
+    "SQLITE_IOERR",
+    "SQLITE_LOCKED",
+    "SQLITE_NOTADB",
+    "SQLITE_PERM",
+    "SQLITE_PROTOCOL",
+    "SQLITE_READONLY",
+)
+
+
+def is_unavailable(dialect: str, error: DBAPIError) -> bool:
+    """Whether the database is in trouble, and not the statement."""
+    if dialect == "sqlite":
+        name = getattr(error.orig, "sqlite_errorname", "")
+        return bool(name.startswith(_SQLITE_TROUBLE))
+    return isinstance(error, OperationalError | InterfaceError)
+
+
 @contextmanager
 def translated_errors(engine: Engine) -> Iterator[None]:
     """Turn "the database is not there" into :class:`DatabaseUnavailable`; leave the rest."""
     try:
         yield
     except DBAPIError as error:
-        # A bare DatabaseError is SQLite's word for a file that is no database.
-        kinds = (OperationalError, InterfaceError)
-        if isinstance(error, kinds) or type(error) is DatabaseError:
+        if is_unavailable(engine.dialect.name, error):
             raise DatabaseUnavailable(
-                f"The database {engine.url!r} does not work: {error.orig}. Check that it is "
+                f"The database {shown(engine)} does not work: {error.orig}. Check that it is "
                 "running and that the URL and the rights are right."
             ) from error
         raise

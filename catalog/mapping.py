@@ -12,7 +12,7 @@ from sqlalchemy.exc import NoInspectionAvailable, NoSuchTableError
 
 from ..core.errors import UnknownColumn, UnmappedTable
 from ..core.ids import IdKind
-from .engines import translated_errors
+from .engines import shown, translated_errors
 
 _TIMES = (int, float, Decimal, date, datetime)
 
@@ -97,7 +97,7 @@ def _table(engine: Engine, source: Any, what: str) -> FromClause:
             return Table(name, MetaData(), schema=schema or None, autoload_with=engine)
     except NoSuchTableError as error:
         raise UnmappedTable(
-            f"There is no table {source!r} in {engine.url!r}; load one with `itemspace ingest`, "
+            f"There is no table {source!r} in {shown(engine)}; load one with `itemspace ingest`, "
             f"or name the table of the {what}."
         ) from error
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from ..core.errors import NothingPublished, PublishConflict, UnknownBuild, UnknownSpace
 from ..core.ids import IdKind
@@ -16,6 +18,7 @@ from ..core.metric import Metric
 from ..core.vectors import VectorSet
 from .bookkeeping import build_table, space_table, version_table
 from .catalog import Catalog
+from .engines import translated_errors
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def record_build(
         "lineage": dict(vectors.lineage),
         "created_at": datetime.now(UTC),
     }
-    with catalog.engine.begin() as connection:
+    with _writing(catalog) as connection:
         made = connection.execute(insert(build_table).values(values)).inserted_primary_key
     assert made is not None
     return get_build(catalog, made[0])
@@ -102,11 +105,17 @@ def add_version(
         "lineage": dict(vectors.lineage),
         "created_at": now,
     }
-    with catalog.engine.begin() as connection:
-        known = select(space_table.c.name).where(space_table.c.name == space)
-        if connection.execute(known).first() is None:
-            connection.execute(insert(space_table).values(name=space, created_at=now))
-        connection.execute(insert(version_table).values(values))
+    try:
+        with _writing(catalog) as connection:
+            known = select(space_table.c.name).where(space_table.c.name == space)
+            if connection.execute(known).first() is None:
+                connection.execute(insert(space_table).values(name=space, created_at=now))
+            connection.execute(insert(version_table).values(values))
+    except IntegrityError as error:
+        raise PublishConflict(
+            f"Another publisher made version {number} of {space!r} at the same moment; publish "
+            "again."
+        ) from error
     return get_version(catalog, space, number)
 
 
@@ -158,13 +167,20 @@ def swap_live(catalog: Catalog, space: str, *, expected: int | None, number: int
     pointer = space_table.c.live_version
     holds = pointer.is_(None) if expected is None else pointer == expected
     statement = update(space_table).where(space_table.c.name == space, holds)
-    with catalog.engine.begin() as connection:
+    with _writing(catalog) as connection:
         moved = connection.execute(statement.values(live_version=number)).rowcount
     if moved != 1:
         raise PublishConflict(
             f"The live version of {space!r} is no longer {expected}: another publisher was "
             "faster. Its version serves on; publish again."
         )
+
+
+@contextmanager
+def _writing(catalog: Catalog) -> Iterator[Connection]:
+    """One transaction."""
+    with translated_errors(catalog.engine), catalog.engine.begin() as connection:
+        yield connection
 
 
 def _version(row: Row[Any]) -> Version:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, inspect
 
 from ..core.errors import SchemaOutdated
 from .bookkeeping import PREFIX, metadata
-from .engines import translated_errors
+from .engines import shown, translated_errors
 
 VERSION_TABLE = f"{PREFIX}alembic_version"
 _UPGRADE = "run `itemspace database upgrade` (or itemspace.catalog.upgrade(engine))"
@@ -48,7 +48,7 @@ def check(engine: Engine) -> None:
         return
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if found is None:
-        text = f"The database {engine.url!r} holds no itemspace tables yet; {_UPGRADE}."
+        text = f"The database {shown(engine)} holds no itemspace tables yet; {_UPGRADE}."
     elif found in known:
         text = (
             f"itemspace's tables are at revision {found}, this release needs {needed}; {_UPGRADE}."

@@ -41,7 +41,8 @@ def say(text: str) -> None:
 
 def print_rows(rows: Rows, output: OutputFormat, columns: Sequence[str] | None = None) -> None:
     """The rows of a lookup with their completeness, plan and version."""
-    shown = [name for name in rows.keys if columns is None or name in columns or name == "score"]
+    score = rows.keys[-1]  # the command selects it last
+    shown = [name for name in rows.keys if columns is None or name in columns or name == score]
     records = [{name: row._mapping[name] for name in shown} for row in rows]
     if output is OutputFormat.JSON:
         answer = {

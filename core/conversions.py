@@ -8,6 +8,7 @@ lineage; elsewhere the metric is an argument.
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -156,7 +157,7 @@ def from_parquet(
 ) -> VectorSet:
     """Read a column of ids and a column of lists of numbers, all of one length."""
     with _reading(path), _duckdb() as connection:
-        source = connection.read_parquet(str(path))
+        source = connection.read_parquet(glob.escape(str(path)))
         for column in (id_column, vector_column):
             if column not in source.columns:
                 raise MissingColumn(
@@ -167,6 +168,8 @@ def from_parquet(
                 )
         name, vector = _quoted(id_column), _quoted(vector_column)
         ids = source.project(name).fetchnumpy()[id_column]
+        if np.ma.is_masked(ids) or (ids.dtype == object and any(one is None for one in ids)):
+            raise InputError(f"An id in {path} is NULL.", path=str(path))
         shape = source.aggregate(f"min(len({vector})), max(len({vector})), count({vector})")
         shortest, longest, count = shape.fetchall()[0]
         if shortest != longest or count != len(ids) or not longest:
@@ -292,12 +295,14 @@ def _plain_ids(names: list[str], kind: IdKind | None) -> Ids:
         return Ids(names, "str")
     try:
         numbers = [int(name) for name in names]
-        plain = all(str(number) == name for number, name in zip(numbers, names, strict=True))
+        plain = all(
+            str(number) == name and -(2**63) <= number < 2**63
+            for number, name in zip(numbers, names, strict=True)
+        )
     except ValueError:
         plain = False
     if plain:
         return Ids(numbers, "int")
     if kind == "int":
-        odd = next(name for name in names if not name.lstrip("-").isdecimal() or name[:1] == "0")
-        raise InvalidId(f"The id {odd!r} is no plain integer; import with string ids.")
+        raise InvalidId("Not every id is a plain integer that fits int64; read them as strings.")
     return Ids(names, "str")

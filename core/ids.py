@@ -63,11 +63,17 @@ class Ids:
         _check_kind(self, kind)
 
     @classmethod
-    def from_buffers(cls, blob: ByteArray, offsets: Int64Array) -> Ids:
-        """String ids over buffers as :attr:`buffers` gives them (not copied, not checked)."""
+    def from_buffers(cls, values: Int64Array | ByteArray, offsets: Int64Array | None = None) -> Ids:
+        """Over buffers as :attr:`buffers` gives them (not copied, not checked).
+
+        Integers alone, or UTF-8 with offsets.
+        """
         ids = cls.__new__(cls)
         ids._index = None
-        ids._adopt("str", None, blob, offsets)
+        if offsets is None:
+            ids._adopt("int", values, None, None)  # type: ignore[arg-type]
+        else:
+            ids._adopt("str", None, values, offsets)  # type: ignore[arg-type]
         return ids
 
     def _adopt(
@@ -104,7 +110,7 @@ class Ids:
                 return int(self._values[key])
             return self._bytes(range(len(self))[int(key)]).decode()
         if self._values is not None:
-            return Ids(self._values[key])
+            return Ids.from_buffers(self._values[key])
         places = range(len(self))
         if isinstance(key, slice):
             return Ids.from_buffers(*_join([self._bytes(row) for row in places[key]]))
@@ -181,7 +187,7 @@ class Ids:
     def concat(self, other: Ids) -> Ids:
         """These ids followed by ``other``."""
         if self._values is not None and other._values is not None:
-            return Ids(np.concatenate([self._values, other._values]))
+            return Ids.from_buffers(np.concatenate([self._values, other._values]))
         if len(self) == 0:
             return other
         if len(other) == 0:
@@ -264,7 +270,10 @@ def _to_int64(values: npt.NDArray[Any]) -> Int64Array:
         raise InvalidId(f"Ids are one-dimensional; received an array of shape {values.shape}.")
     if values.dtype.kind == "u" and values.size and int(values.max()) >= 2**63:
         raise InvalidId(f"Integer ids are int64; {int(values.max())} does not fit. Use strings.")
-    return np.ascontiguousarray(values, dtype=np.int64)
+    # A copy: ids do not change when the caller uses the array for something else.
+    copied = np.array(values, dtype=np.int64)
+    copied.flags.writeable = False
+    return copied
 
 
 def _encode(items: list[Any]) -> tuple[ByteArray, Int64Array]:

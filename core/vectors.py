@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +21,20 @@ KIND, FORMAT = "vectors", 1
 _SHOWN = 5
 
 
+def as_array(values: Any, what: str) -> npt.NDArray[Any]:
+    """``values`` as an array; :class:`InvalidVectors` for lines of different lengths."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InvalidVectors(f"The {what} are no array: {error}.") from error
+
+
 def check_matrix(matrix: Any, what: str = "vectors") -> FloatMatrix:
     """``matrix`` as finite, C-contiguous float32 of two dimensions, or :class:`InvalidVectors`.
 
     float64 and float16 are converted; a finite float64 that overflows float32 is refused.
     """
-    array = np.asarray(matrix)
+    array = as_array(matrix, what)
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise InvalidVectors(
             f"The {what} must be a numeric array of two dimensions (n, d); received shape "
@@ -98,6 +107,14 @@ class VectorSet:
                 f"and a matrix of shape {matrix.shape}."
             )
         ids.check_unique()
+        try:
+            json.dumps(dict(self.lineage), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InvalidOption(
+                f"The lineage is what JSON can hold; received something else: {error}.",
+                option="lineage",
+                received=self.lineage,
+            ) from error
         self._assign(ids, matrix, Metric(self.metric), self.lineage)
 
     def _assign(
@@ -241,7 +258,7 @@ def ids_from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Ids:
         values = arrays["ids"]
         if values.dtype != np.int64 or values.ndim != 1:
             raise ValueError("ids are not int64")
-        return Ids(values)
+        return Ids.from_buffers(values)
     blob, offsets = arrays["ids_utf8"], arrays["ids_offsets"]
     if blob.dtype != np.uint8 or offsets.dtype != np.int64 or blob.ndim != 1 or offsets.ndim != 1:
         raise ValueError("ids are not UTF-8 with int64 offsets")

@@ -8,7 +8,7 @@ from math import ceil, log2
 from ..core.errors import InvalidOption
 from .planes import FAMILIES
 
-MAX_TABLES, MAX_BITS = 256, 24
+MAX_TABLES, MAX_BITS, MAX_INT = 256, 24, 2**31 - 1
 #: The number of vectors per bucket that the number of bits is chosen for.
 _PER_BUCKET = 4
 
@@ -44,21 +44,20 @@ class LSHOptions:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        ranges = {
+        ranges: dict[str, tuple[int, int]] = {
             "tables": (1, MAX_TABLES),
             "bits": (1, MAX_BITS),
-            "patience": (1, None),
-            "scan_limit": (0, None),
-            "seed": (0, None),
+            "patience": (1, MAX_INT),
+            "scan_limit": (0, MAX_INT),
+            "seed": (0, MAX_INT),
         }
         for name, (least, most) in ranges.items():
             value = getattr(self, name)
             if value is None:
                 continue
-            if value < least or (most is not None and value > most):
-                upper = "" if most is None else f" and at most {most}"
+            if not least <= value <= most:
                 raise InvalidOption(
-                    f"{name} is at least {least}{upper}; received {value}.",
+                    f"{name} is at least {least} and at most {most:,}; received {value}.",
                     option=name,
                     received=value,
                 )

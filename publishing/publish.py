@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def publish(
     Parameters
     ----------
     to
-        The backend's URL; the version goes one level below it, into ``<space>-<number>``.
+        The backend's URL; the version goes one level below it, into ``<space>-<number>-<random>``.
     space
         Made on its first publishing.
 
@@ -75,7 +76,8 @@ def publish(
             url=str(base),
         )
     live, number = live_number(catalog, space), next_number(catalog, space)
-    place = base.child(f"{space}-{number:04d}")
+    # A name of its own: what an earlier publishing left behind, killed, is in nobody's way.
+    place = base.child(f"{space}-{number:04d}-{secrets.token_hex(4)}")
     with create_retriever(place, vectors) as retriever:
         _check_loaded(retriever, vectors)
         version = add_version(catalog, space, number, vectors, url=_lasting(place), build=build)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Join, Row, Select, select
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, StatementError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import visitors
-from sqlalchemy.sql.util import find_tables
+from sqlalchemy.sql.functions import FunctionElement
 
 from ..catalog.candidates import ITEM_ID, RANK, SCORE, candidates, placeholder
 from ..catalog.catalog import Bind
+from ..catalog.engines import is_unavailable
 from ..catalog.mapping import ItemTable
 from ..core.errors import InvalidCondition, UnsupportedError
 from ..core.ids import Ids
@@ -90,8 +92,21 @@ class Lookup:
 
     @property
     def score(self) -> ColumnElement[Any]:
-        """The item's score; see :class:`~itemspace.core.metric.Metric`."""
-        return self._near.c[SCORE]
+        """The item's score; see :class:`~itemspace.core.metric.Metric`.
+
+        Its name in the rows is :attr:`score_name`.
+        """
+        return self._near.c[SCORE].label(self.score_name)
+
+    @property
+    def score_name(self) -> str:
+        """``"score"``; ``"similarity"`` where the items have a column ``score`` of their own."""
+        return "similarity" if SCORE in self._space.items.columns else SCORE
+
+    @property
+    def item_id(self) -> ColumnElement[Any]:
+        """The item's id."""
+        return self._near.c[ITEM_ID]
 
     @property
     def rank(self) -> ColumnElement[Any]:
@@ -131,21 +146,24 @@ class Lookup:
             everything: Select[Any] = select(*items.columns.values(), self.score)
             statement = everything
         sources = self._sources(statement, items)
-        matching = select(items.id).select_from(*sources).where(items.id.is_not(None)).distinct()
-        condition = statement.whereclause
-        if condition is not None:
-            matching = matching.where(condition)
-        with self._space.connection(bind) as connection:
+        matching = _matching(statement, items, self._near)
+        with self._space.connection(bind) as connection, _refusals(connection, statement):
+            # A Session adds criteria of its own (inheritance, soft deletion), and gives entities
+            # back as entities.
+            run = bind if isinstance(bind, Session) else connection
             planner = Planner(
-                self._space.retriever, items, connection, matching, self._query, self._excluded
+                self._space.retriever,
+                items,
+                run,
+                connection.dialect.name,
+                matching,
+                self._query,
+                self._excluded,
             )
-            narrowed = condition is not None or sources != [items.table]
+            narrowed = statement.whereclause is not None or sources != [items.table]
             found, plan = planner.resolve(self._k, narrowed=narrowed)
             started = time.perf_counter()
-            # A Session gives entities back as entities.
-            run = bind if isinstance(bind, Session) else connection
-            result = run.execute(self._joined(statement, items, found, connection))
-            keys, rows = list(result.keys()), result.all()
+            keys, rows = _fetch(run, self._joined(statement, items, found, connection))
             seconds = plan.seconds_sql + time.perf_counter() - started
         plan = replace(plan, statements=plan.statements + 1, seconds_sql=seconds)
         return Rows(
@@ -168,17 +186,18 @@ class Lookup:
             found.scores.tolist(),
         )
         joined = statement.add_cte(near).where(items.id == self._near.c[ITEM_ID])
-        if not statement._order_by_clauses and not statement._group_by_clauses:
+        if _is_plain(statement):
             joined = joined.order_by(self.rank)
         return joined
 
     def _sources(self, statement: Select[Any], items: ItemTable) -> list[Any]:
         """The FROM of the statement without the placeholder, checked."""
         sources = [source for source in statement.get_final_froms() if source is not self._near]
-        if not any(items.table in find_tables(source) for source in sources):
+        if not any(_stands_in(items.table, source) for source in sources):
             raise InvalidCondition(
-                f"The statement does not select from {items.table}, the mapped items; add it to "
-                "the FROM.",
+                f"The statement does not select from {items.table}, the mapped items, itself (an "
+                "alias or a subquery of it cannot be joined with the neighbours); add it to the "
+                "FROM.",
                 text=str(statement),
             )
         ours = set(self._near.c)
@@ -189,3 +208,64 @@ class Lookup:
                 "larger k and filter the rows, or use HAVING."
             )
         return sources
+
+
+#: Functions that make one row of many, where an order by rank has no meaning.
+_AGGREGATES = frozenset(
+    {"aggregate_strings", "array_agg", "avg", "count", "group_concat", "json_agg"}
+    | {"json_group_array", "max", "min", "stddev", "string_agg", "sum", "total", "variance"}
+)
+
+
+def _matching(statement: Select[Any], items: ItemTable, near: FromClause) -> Select[Any]:
+    """The distinct ids of the items that meet the statement's conditions."""
+    # Made from the statement itself, which carries its joins and the ORM's options along.
+    columns = [c for c in statement._raw_columns if near not in getattr(c, "_from_objects", ())]
+    plain = statement.with_only_columns(*(columns or [items.id]))
+    matching = plain.with_only_columns(items.id, maintain_column_froms=True)
+    matching = matching.order_by(None).group_by(None).limit(None).offset(None)
+    matching._having_criteria = ()
+    return matching.where(items.id.is_not(None)).distinct()
+
+
+def _stands_in(table: FromClause, source: Any) -> bool:
+    """Whether the table itself, not an alias of it, is the FROM or joined into it."""
+    if isinstance(source, Join):
+        return _stands_in(table, source.left) or _stands_in(table, source.right)
+    return source is table or getattr(source, "_deannotate", lambda: None)() is table
+
+
+def _is_plain(statement: Select[Any]) -> bool:
+    """Whether the statement has one row per joined row, and no order of its own."""
+    if statement._order_by_clauses or statement._group_by_clauses or statement._distinct:
+        return False
+    inside = (part for column in statement.selected_columns for part in visitors.iterate(column))
+    return not any(
+        isinstance(part, FunctionElement) and getattr(part, "name", "").lower() in _AGGREGATES
+        for part in inside
+    )
+
+
+def _fetch(run: Connection | Session, statement: Select[Any]) -> tuple[list[str], Sequence[Any]]:
+    """Names and rows."""
+    result = run.execute(statement)
+    keys = list(result.keys())
+    try:
+        return keys, result.all()
+    except InvalidRequestError:
+        # An entity with an eagerly joined collection comes once per member of it.
+        return keys, run.execute(statement).unique().all()
+
+
+@contextmanager
+def _refusals(connection: Connection, statement: Select[Any]) -> Iterator[None]:
+    """What the database says against a statement becomes :class:`InvalidCondition`."""
+    try:
+        yield
+    except StatementError as error:
+        if isinstance(error, DBAPIError) and is_unavailable(connection.dialect.name, error):
+            raise
+        reason = error.orig or error
+        raise InvalidCondition(
+            f"The database refuses the condition or the statement: {reason}.", text=str(statement)
+        ) from error

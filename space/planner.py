@@ -19,6 +19,7 @@ from math import ceil
 from typing import Any
 
 from sqlalchemy import Connection, Select
+from sqlalchemy.orm import Session
 
 from ..catalog.candidates import is_among
 from ..catalog.mapping import ItemTable
@@ -63,13 +64,15 @@ class Planner:
         self,
         retriever: Retriever,
         items: ItemTable,
-        connection: Connection,
+        run: Connection | Session,
+        dialect: str,
         matching: Select[Any],
         query: FloatMatrix,
         excluded: Ids,
     ) -> None:
-        """``matching`` selects the distinct ids of the items that meet the conditions."""
-        self._retriever, self._items, self._connection = retriever, items, connection
+        """``matching`` selects, on ``run``, the distinct ids of the items that match."""
+        self._retriever, self._items, self._run = retriever, items, run
+        self._dialect = dialect
         self._matching, self._query, self._excluded = matching, query, excluded
         self._candidates = self._statements = 0
         self._seconds_vectors = self._seconds_sql = 0.0
@@ -95,9 +98,7 @@ class Planner:
         """Those of the nearest ``pool`` items that match, at most k."""
         nearest = self._search(pool)
         ids = nearest.ids.tolist()
-        condition = is_among(
-            self._connection.dialect.name, self._items.id, self._items.id_kind, ids
-        )
+        condition = is_among(self._dialect, self._items.id, self._items.id_kind, ids)
         matching = set(self._ask(self._matching.where(condition)))
         kept = [at for at, item in enumerate(ids) if item in matching][:k]
         complete = Completeness.FULL if len(kept) == k else Completeness.EXHAUSTED
@@ -115,7 +116,7 @@ class Planner:
 
     def _ask(self, statement: Select[Any]) -> list[Any]:
         started = time.perf_counter()
-        found = list(self._connection.scalars(statement))
+        found = list(self._run.scalars(statement))
         self._seconds_sql += time.perf_counter() - started
         self._statements += 1
         return found

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from itemspace import Completeness, Ids, Metric, VectorSet
-from itemspace.catalog import Catalog, parse_condition
+from itemspace.catalog import Catalog, ensure, parse_condition
 from itemspace.catalog.mapping import map_items
 from itemspace.core.errors import InvalidCondition, InvalidId, UnknownIds, UnsupportedError
 from itemspace.publishing import publish
 from itemspace.space import Space, planner
-from sqlalchemy import event, func, insert, select
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy import Engine, event, func, insert, select
+from sqlalchemy.orm import DeclarativeBase, Session, with_loader_criteria
 
 N = 200
 
@@ -237,3 +237,75 @@ def test_ids_with_a_past(shop: Catalog, tmp_path: Path, name: str) -> None:
     with Space.open(shop) as space:
         assert [row.sku for row in space.similar_to("p1").execute()] == [name]
         assert [row.sku for row in space.similar_to(name).execute()] == ["p1"]
+
+
+def test_an_alias_of_the_items_is_refused(space: Space) -> None:
+    item = space.items.table
+    near = space.similar_to("p3", k=5)
+    other, inner = item.alias(), select(item).where(item.c.price < 50).subquery()
+    for source in (other, inner):
+        with pytest.raises(InvalidCondition, match="alias or a subquery"):
+            near.execute(statement=select(source.c.sku, near.score))
+    joined = item.join(other, other.c.sku == item.c.sku)
+    rows = near.execute(statement=select(item.c.sku, near.score).select_from(joined))
+    assert len(rows) == 5
+
+
+def test_criteria_that_the_orm_adds_are_conditions(shop: Catalog, space: Space) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Product(Base):
+        __table__ = shop.items.table
+        __mapper_args__: ClassVar = {
+            "primary_key": [shop.items.id],
+            "polymorphic_on": shop.items.column("kind"),
+        }
+
+    class Shoe(Product):
+        __mapper_args__: ClassVar = {"polymorphic_identity": "shoes"}
+
+    with Space.open(shop) as opened, Session(shop.engine) as session:
+        near = opened.similar_to("p3", k=7)
+        rows = near.execute(session, select(Shoe, near.score))
+        assert rows.completeness is Completeness.FULL
+        assert len(rows) == 7
+        assert {row.Shoe.kind for row in rows} == {"shoes"}
+        cheap = with_loader_criteria(Shoe, Shoe.price < 30)
+        rows = near.execute(session, select(Shoe, near.score).options(cheap))
+        assert len(rows) == 7
+        assert max(row.Shoe.price for row in rows) < 30
+
+
+def test_an_own_column_of_scores(engine: Engine, tmp_path: Path) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE rated (id INTEGER PRIMARY KEY, score INTEGER)")
+        for at in range(1, 9):
+            connection.exec_driver_sql(f"INSERT INTO rated VALUES ({at}, {at + 1000})")
+    ensure(engine)
+    catalog = Catalog(engine, items="rated", id_column="id")
+    matrix = np.random.default_rng(0).standard_normal((8, 4))
+    publish(catalog, VectorSet(Ids(range(1, 9)), matrix), f"exact:{tmp_path}/v")
+    with Space.open(catalog) as opened:
+        near = opened.similar_to(3, k=4)
+        rows = near.execute()
+        assert near.score_name == rows.keys[-1] == "similarity"
+        assert all(row.score == 1000 + row.id and -1 <= row.similarity <= 1 for row in rows)
+
+
+def test_statements_of_one_row(space: Space) -> None:
+    item = space.items.table
+    near = space.similar_to("p3", k=5)
+    assert near.execute(statement=select(func.count(item.c.sku)))[0][0] == 5
+    kinds = near.execute(statement=select(item.c.stock).distinct())
+    assert len(kinds) == len({row.stock for row in kinds})
+
+
+def test_what_the_database_refuses_is_typed(space: Space) -> None:
+    item = space.items.table
+    near = space.similar_to("p3", k=5)
+    with pytest.raises(InvalidCondition, match="refuses"):
+        near.execute(statement=select(item.c.sku).where(func.no_such_function(item.c.sku) == 1))
+    if space.catalog.dialect == "postgresql":
+        with pytest.raises(InvalidCondition, match="refuses"):
+            near.execute(statement=select(item.c.sku).where(item.c.title > 5))
