@@ -60,7 +60,9 @@ def exact_candidates(
     step = max(1, _BLOCK_BYTES // (4 * max(1, len(matrix))))
     for start in range(0, len(queries), step):
         block = queries[start : start + step]
-        for query, products in zip(block, block @ matrix.T, strict=True):
+        with np.errstate(over="ignore", invalid="ignore"):  # _reachable knows when
+            products_of_all = block @ matrix.T
+        for query, products in zip(block, products_of_all, strict=True):
             found = _reachable(query, matrix, products, norms, metric, k)
             yield found if rows is None else rows[found]
 

@@ -33,10 +33,11 @@ class Catalog:
     items, id_column
         The items: a ``Table``, an ORM class, or a table name to reflect; and the column of their
         ids (text or integer).
-    interactions, user_column, item_column, time_column
-        The log, likewise; ``time_column=None`` where it has no times and stands in order (with
-        the defaults that is found out: ``ingest`` takes logs without times). Times are Unix
-        seconds, dates or timestamps (those without a zone are UTC).
+    interactions, user_column, item_column, time_column, order_column
+        The log, likewise. Times are Unix seconds, dates or timestamps (those without a zone are
+        UTC). ``order_column`` orders events of the same time, whose order is the database's
+        otherwise; it is needed where there are no times (``time_column=None``), except in the
+        table that ``ingest`` makes, which numbers its events then.
 
     Raises
     ------
@@ -54,11 +55,18 @@ class Catalog:
         user_column: str = "user_id",
         item_column: str = "item_id",
         time_column: str | None = "timestamp",
+        order_column: str | None = None,
     ) -> None:
         self._owned = isinstance(engine, str)
         self.engine = open_engine(engine) if isinstance(engine, str) else engine
         self._items = (items, id_column)
-        self._interactions = (interactions, user_column, item_column, time_column)
+        self._interactions = (
+            interactions,
+            user_column,
+            item_column,
+            time_column,
+            order_column,
+        )
         try:
             schema.check(self.engine)
         except BaseException:
@@ -122,17 +130,20 @@ class Catalog:
         :class:`~itemspace.core.errors.EmptyInput` for a log without events.
         """
         log = self.interactions
-        columns = [log.user, log.item] + ([] if log.time is None else [log.time])
-        statement = select(*columns).where(log.user.is_not(None), log.item.is_not(None))
+        extra = [column for column in (log.time, log.order) if column is not None]
+        statement = select(log.user, log.item, *extra).where(
+            log.user.is_not(None), log.item.is_not(None)
+        )
         users, items = _Coder(log.user_kind), _Coder(log.item_kind)
-        times: list[np.ndarray[Any, np.dtype[np.float64]]] = []
+        numbers: list[list[np.ndarray[Any, np.dtype[np.float64]]]] = [[] for _ in extra]
         statement = statement.execution_options(yield_per=_BATCH)
         with self.connection() as connection, connection.execute(statement) as result:
             for batch in result.partitions():
                 column = zip(*batch, strict=True)
                 users.add(next(column))
                 items.add(next(column))
-                times.extend(_seconds(stamps) for stamps in column)
+                for found, values in zip(numbers, column, strict=True):
+                    found.append(_seconds(values))
         if not users.codes:
             raise EmptyInput(
                 f"The table {log.table} holds no events; load some with `itemspace ingest`.",
@@ -140,8 +151,13 @@ class Catalog:
             )
         user_ids, user_codes = users.finish()
         item_ids, item_codes = items.finish()
-        stamps = np.concatenate(times) if times else None
-        return Interactions(user_ids, item_ids, user_codes, item_codes, stamps)
+        joined = [np.concatenate(found) for found in numbers]
+        times = joined[0] if log.time is not None else None
+        if log.order is not None:
+            places = np.argsort(joined[-1], kind="stable")
+            user_codes, item_codes = user_codes[places], item_codes[places]
+            times = None if times is None else times[places]
+        return Interactions(user_ids, item_ids, user_codes, item_codes, times)
 
     def recent_items(self, user: Any, limit: int, bind: Bind | None = None) -> list[Any]:
         """The user's last items, newest first, each once, at most ``limit``.
@@ -151,13 +167,21 @@ class Catalog:
         log = self.interactions
         statement = select(log.item).where(log.user == user, log.item.is_not(None))
         statement = statement.group_by(log.item)
-        if log.time is not None:
-            statement = statement.order_by(func.max(log.time).desc(), log.item)
+        for column in (log.time, log.order):
+            if column is not None:
+                newest = func.max(column)
+                statement = statement.order_by(newest.is_(None), newest.desc())
+        statement = statement.order_by(log.item)
+        self._check_user(user)
         with self.connection(bind) as connection:
             found = list(connection.scalars(statement.limit(limit)))
         if not found:
             raise UnknownIds(f"The user {user!r} has no events in {log.table}.", ids=[user])
         return found
+
+    def _check_user(self, user: Any) -> None:
+        """Raise :class:`~itemspace.core.errors.InvalidId` for what is no id of a user."""
+        Ids([user], self.interactions.user_kind)
 
     def seen_items(self, user: Any, bind: Bind | None = None) -> list[Any]:
         """Every item that the user has an event with, each once."""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, Table, delete, insert, select
+from sqlalchemy import Connection, Engine, MetaData, Table, delete, func, insert, select
 
 from ..core.errors import (
     AlreadyIngested,
@@ -34,6 +34,7 @@ from .reading import REASONS, Audit, ColumnType, Fault, Field, Reading
 from .schema import ensure
 from .sources import Source, open_source, quoted
 from .tables import (
+    EVENT_NUMBER,
     INTERACTION,
     ITEM,
     create_log_index,
@@ -129,7 +130,8 @@ def ingest(
 
     Ids become BIGINT if all are canonical integers (``7``, not ``007``), else VARCHAR(255), the
     same for the items of both tables; times become Unix seconds (UTC where no zone is given),
-    BIGINT or, with fractions, DOUBLE. Other columns are typed by all their values; NaN and
+    BIGINT or, with fractions, DOUBLE; events without times are numbered in the column
+    ``event_number``. Other columns are typed by all their values; NaN and
     infinities become NULL and are told in the notes. Lists of Parquet are joined by ``|``. Tables
     that exist keep their types: what does not fit is a bad row.
 
@@ -323,12 +325,14 @@ def _plan(engine: Engine, loads: Sequence[Load], report: IngestReport) -> list[_
             fields = wanted.fields(source, report.notes)
             fields = _fitting(wanted.table, source, fields, declared, report.notes)
             parts.append(_Part(wanted.table, source, Reading(source, fields), {}))
-    items = [declared[name]["item_id"] for name in (ITEM, INTERACTION) if name in declared]
+    items = [found["item_id"] for found in declared.values() if "item_id" in found]
     item_type = items[0] if items else _common("id", [p.reading.found["item_id"] for p in parts])
     for name in {part.name for part in parts}:
         same = [part for part in parts if part.name == name]
         types = declared.get(name) or _found_types(same)
         types = types | {"item_id": declared.get(name, {}).get("item_id", item_type)}
+        if name == INTERACTION and "timestamp" not in types:
+            types[EVENT_NUMBER] = ColumnType.INTEGER
         for part in same:
             part.types = types
     return parts
@@ -390,9 +394,15 @@ def _fitting(
 
 
 def _write(connection: Connection, table: Table, part: _Part, progress: Progress | None) -> int:
-    send = sender(connection, table, [known.name for known in part.reading.fields])
+    names = [known.name for known in part.reading.fields]
+    numbered = EVENT_NUMBER in part.types and EVENT_NUMBER not in names
+    last = connection.scalar(select(func.max(table.c[EVENT_NUMBER]))) if numbered else None
+    number = 0 if last is None else last + 1
+    send = sender(connection, table, [*names, EVENT_NUMBER] if numbered else names)
     done = 0
     for rows in part.reading.rows(part.types):
+        if numbered:
+            rows = [(*row, at) for at, row in enumerate(rows, start=number + done)]  # noqa: PLW2901
         if table.name == ITEM:
             _check_unique(_present(connection, table, part, rows), "in the table item already")
         send(rows)
@@ -445,10 +455,15 @@ def _check_known(engine: Engine, loads: Sequence[Load], again: bool, report: Ing
                     .order_by(ingest_table.c.id.desc())
                     .limit(1)
                 )
-                when = f"on {found:%Y-%m-%d %H:%M:%S} UTC" if found else seen.get(key)
+                when = f"on {_utc(found):%Y-%m-%d %H:%M:%S} UTC" if found else seen.get(key)
                 if when is not None:
                     _refuse_or_note(source, part.table, when, again, report)
                 seen[key] = "in this call"
+
+
+def _utc(moment: datetime) -> datetime:
+    """In UTC; SQLite gives back what it was given, without its zone."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment
 
 
 def _refuse_or_note(

@@ -13,6 +13,7 @@ from sqlalchemy.exc import NoInspectionAvailable, NoSuchTableError
 from ..core.errors import UnknownColumn, UnmappedTable
 from ..core.ids import IdKind
 from .engines import shown, translated_errors
+from .tables import EVENT_NUMBER, INTERACTION
 
 _TIMES = (int, float, Decimal, date, datetime)
 
@@ -43,6 +44,8 @@ class InteractionTable:
     user: ColumnElement[Any]
     item: ColumnElement[Any]
     time: ColumnElement[Any] | None
+    order: ColumnElement[Any] | None
+    """Orders events of the same time, or all where there are no times."""
     user_kind: IdKind
     item_kind: IdKind
 
@@ -63,21 +66,36 @@ def map_items(engine: Engine, source: Any, id_column: str) -> ItemTable:
 
 
 def map_interactions(
-    engine: Engine, source: Any, user_column: str, item_column: str, time_column: str | None
+    engine: Engine,
+    source: Any,
+    user_column: str,
+    item_column: str,
+    time_column: str | None,
+    order_column: str | None,
 ) -> InteractionTable:
-    """Map the table of events; ``time_column`` may be ``None``.
+    """Map the table of events, which needs a column of times, or one that orders the events.
 
-    A table of ``ingest`` has its ``timestamp`` only where the log had times.
+    A table of ``ingest`` has its ``timestamp`` where the log had times, else numbers its events.
     """
     found = _table(engine, source, "interactions")
     user, item = _column(found, user_column), _column(found, item_column)
-    is_ours = (source, time_column) == ("interaction", "timestamp")
-    if time_column is None or (is_ours and time_column not in found.c):
-        time = None
-    else:
+    is_ours = (source, time_column) == (INTERACTION, "timestamp")
+    if is_ours and "timestamp" not in found.c and EVENT_NUMBER in found.c:
+        time_column, order_column = None, order_column or EVENT_NUMBER
+    time = order = None
+    if time_column is not None:
         time = _column(found, time_column)
         _check_type(time, _TIMES, "times are numbers, dates or timestamps")
-    return InteractionTable(found, user, item, time, _kind(user), _kind(item))
+    if order_column is not None:
+        order = _column(found, order_column)
+        _check_type(order, _TIMES, "events are ordered by numbers, dates or timestamps")
+    if time is None and order is None:
+        raise UnknownColumn(
+            f"A table has no order of its own: name the column of {found} that holds the times "
+            "(time_column) or one that numbers the events (order_column).",
+            column="order_column",
+        )
+    return InteractionTable(found, user, item, time, order, _kind(user), _kind(item))
 
 
 def _table(engine: Engine, source: Any, what: str) -> FromClause:

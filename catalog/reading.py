@@ -135,7 +135,7 @@ class Reading:
         with self._open() as db:
             selection = self._selection("store_rejects")
             rows = db.execute(
-                f"SELECT {_fault(checks)} AS fault, count(*){sums} FROM ({selection}) GROUP BY 1",
+                f"SELECT {_fault(checks)} AS _fault, count(*){sums} FROM ({selection}) GROUP BY 1",
                 self.source.parameters,
             ).fetchall()
             rejected = [] if self.source.delimiter is None else db.execute(_REJECTED).fetchall()
@@ -209,9 +209,10 @@ class Reading:
             for n, check in enumerate(checks)
         )
         sql = (
-            f"SELECT fault, min(row), min_by(value, row) FROM (SELECT row_number() OVER () AS row, "
-            f"{_fault(checks)} AS fault, CASE fault {values} END AS value "
-            f"FROM ({self._selection()})) WHERE fault IS NOT NULL GROUP BY fault"
+            f"SELECT _fault, min(_row), min_by(_value, _row) FROM (SELECT _row, _fault, "
+            f"CASE _fault {values} END AS _value FROM (SELECT *, row_number() OVER () AS _row, "
+            f"{_fault(checks)} AS _fault FROM ({self._selection()}))) "
+            "WHERE _fault IS NOT NULL GROUP BY _fault"
         )
         with self._open() as db:
             return cast(list[Any], db.execute(sql, self.source.parameters).fetchall())

@@ -96,13 +96,18 @@ def open_source(path: Path) -> Source:
             parameters = {"path": glob.escape(str(path))}
             found = db.execute("DESCRIBE SELECT * FROM read_parquet($path)", parameters).fetchall()
         return Source(path, _checked_names(path, [row[0] for row in found]), None)
-    with _open_text(path) as text:
-        first = text.readline(1 << 20)
-        delimiter = max(
-            ",;\t|", key=lambda mark: len(next(csv.reader([first], delimiter=mark), []))
-        )
-        text.seek(0)
-        names = next(csv.reader(text, delimiter=delimiter), [])
+    try:
+        with _open_text(path) as text:
+            first = text.readline(1 << 20)
+            delimiter = max(
+                ",;\t|", key=lambda mark: len(next(csv.reader([first], delimiter=mark), []))
+            )
+            text.seek(0)
+            names = next(csv.reader(text, delimiter=delimiter), [])
+    except (OSError, EOFError, csv.Error) as error:
+        raise InputError(
+            f"{path} does not begin like a CSV file with a header: {error}.", path=str(path)
+        ) from error
     return Source(path, _checked_names(path, names), delimiter)
 
 

@@ -36,6 +36,8 @@ from .engines import translated_errors
 from .reading import ColumnType, Types
 
 ITEM, INTERACTION = "item", "interaction"
+#: A column of logs without times: the order of the files, from 0.
+EVENT_NUMBER = "event_number"
 Send = Callable[[list[tuple[Any, ...]]], object]
 
 

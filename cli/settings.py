@@ -29,6 +29,7 @@ DEFAULTS = {
     "user_column": "user_id",
     "item_column": "item_id",
     "time_column": "timestamp",
+    "order_column": None,
 }
 
 DatabaseOption = Annotated[
@@ -98,6 +99,13 @@ def _read_file() -> dict[str, Any]:
         raise InvalidOption(
             f"{FILE} is not valid TOML: {error}.", option=FILE, received=None
         ) from error
+    for name, value in found.items():
+        if not isinstance(value, str):
+            raise InvalidOption(
+                f"{FILE}: {name} is a text in quotes; received {value!r}.",
+                option=name,
+                received=value,
+            )
     unknown = sorted(set(found) - set(DEFAULTS))
     if unknown:
         raise InvalidOption(

@@ -189,8 +189,13 @@ class Format(NamedTuple):
     """How to read and write one kind of file."""
 
     read: Callable[..., VectorSet]
-    write: Callable[[VectorSet, Path], None]
+    write_file: Callable[[VectorSet, Path], None]
     suffixes: tuple[str, ...]
+
+    def write(self, vectors: VectorSet, path: Path) -> None:
+        """Write a file; :class:`InputError` where that is not possible."""
+        with _writing(path):
+            self.write_file(vectors, path)
 
 
 FORMATS = MappingProxyType(
@@ -234,6 +239,19 @@ def _quoted(name: str) -> str:
 
 def _imported(path: str | Path) -> dict[str, Any]:
     return {"builder": "import", "source": Path(path).name}
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A place that cannot be written to becomes one :class:`InputError`."""
+    if not path.parent.is_dir():
+        raise InputError(
+            f"There is no folder {path.parent} to write {path.name} into.", path=str(path)
+        )
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}.", path=str(path)) from error
 
 
 @contextmanager

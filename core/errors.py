@@ -27,6 +27,7 @@
     │   ├── BackendNotFound           FileNotFoundError
     │   └── LockedError               another writer holds it; BlockingIOError
     ├── CorruptData                   what is on disk is not what was written
+    │   ├── MissingData               it is not there; FileNotFoundError
     │   └── IncompatibleFormat        written by another version of the format
     ├── InputError                    a file given by the user; ValueError
     │   ├── MissingColumn
@@ -193,6 +194,10 @@ class CorruptData(ItemspaceError, ValueError):
     """Stored data differs from what was written, or was never a whole."""
 
     path: str
+
+
+class MissingData(CorruptData, FileNotFoundError):
+    """What was stored is no longer there."""
 
 
 class IncompatibleFormat(CorruptData):

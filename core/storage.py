@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import BackendExists, CorruptData, IncompatibleFormat
+from .errors import BackendExists, CorruptData, IncompatibleFormat, MissingData
 
 Array = npt.NDArray[Any]
 MANIFEST = "manifest.json"
@@ -93,7 +93,7 @@ def open_directory(path: Path, kind: str, version: int) -> tuple[dict[str, Any],
 
     Raises
     ------
-    FileNotFoundError
+    MissingData
         Nothing is at ``path``.
     IncompatibleFormat
         Another format version.
@@ -118,7 +118,7 @@ def open_directory(path: Path, kind: str, version: int) -> tuple[dict[str, Any],
 def read_manifest(path: Path, kind: str, version: int) -> dict[str, Any]:
     """The checked manifest of a directory; see :func:`open_directory` for the errors."""
     if not path.is_dir():
-        raise FileNotFoundError(f"There is no {kind} at {path}.")
+        raise MissingData(f"There is no {kind} at {path}; it was moved or removed.", path=str(path))
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         found, written_as = manifest["kind"], manifest["format"]

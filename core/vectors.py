@@ -167,7 +167,7 @@ class VectorSet:
 
         Raises
         ------
-        FileNotFoundError, CorruptData, IncompatibleFormat
+        MissingData, CorruptData, IncompatibleFormat
         """
         meta, arrays = open_directory(Path(path), KIND, FORMAT)
         try:

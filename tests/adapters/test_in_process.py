@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from itemspace import Ids, Metric, VectorSet, create_retriever, open_retriever
+from itemspace.adapters.locks import ReadWriteLock
 from itemspace.core.errors import (
     BackendNotFound,
     BackendUnavailable,
     CorruptData,
     IncompatibleFormat,
+    InvalidOption,
     InvalidURL,
     LockedError,
+    ReadOnlyError,
 )
 
 
@@ -183,3 +186,121 @@ def test_a_forked_child_answers(scheme: str) -> None:
         process.kill()
     assert process.exitcode == 0
     assert queue.get() == [answer.ids.tolist() for answer in expected]
+
+
+def test_a_flush_leaves_what_is_not_its_own(tmp_path: Path) -> None:
+    url = f"exact://{tmp_path}/index"
+    with create_retriever(url, some()) as outer:
+        create_retriever(f"{url}/inside", some()).close()
+        (tmp_path / "index" / "generation-old").mkdir()
+        outer.delete(["i0"])
+    assert len(open_retriever(f"{url}/inside")) == 300
+    assert (tmp_path / "index" / "generation-old").exists()
+
+
+def test_a_creation_that_failed_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InvalidOption):
+        create_retriever(f"faiss://{tmp_path}/index?factory=LSHfoo", some())
+    assert not (tmp_path / "index").exists()
+    create_retriever(f"faiss://{tmp_path}/index?factory=LSH8", some()).close()
+    (tmp_path / "index" / "CURRENT").unlink()
+    create_retriever(f"exact://{tmp_path}/index", some()).close()
+
+
+def test_a_buffer_that_is_used_again() -> None:
+    empty = VectorSet(Ids([], "int"), np.empty((0, 4)))
+    with create_retriever("exact://", empty) as retriever:
+        buffer = np.arange(3)
+        for _ in range(3):
+            retriever.upsert(buffer, np.ones((3, 4)))
+            buffer += 3
+        assert sorted(name for ids, _ in retriever.scan() for name in ids) == list(range(9))
+
+
+def test_opening_beside_a_flushing_writer(tmp_path: Path) -> None:
+    url = f"lsh://{tmp_path}/index"
+    create_retriever(url, some(2000)).close()
+    code = f"""
+import numpy as np
+from itemspace import open_retriever
+with open_retriever({url!r}, "rw") as r:
+    for at in range(60):
+        r.upsert([f"new {{at}}"], np.ones((1, 8)))
+        r.flush()
+"""
+    child = subprocess.Popen([sys.executable, "-c", code])
+    opened = 0
+    while child.poll() is None:
+        with open_retriever(url) as retriever:
+            assert len(retriever.search(np.ones(8), 5)[0]) == 5
+            opened += 1
+    assert child.returncode == 0
+    assert opened > 20
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-12, 1e12, 1e25])
+@pytest.mark.parametrize("scheme", ["exact", "lsh"])
+def test_tiny_and_huge_vectors(scheme: str, scale: float) -> None:
+    vectors = some(50)
+    scaled = VectorSet(vectors.ids, vectors.matrix * np.float32(scale))
+    expected = create_retriever("exact://", vectors).search(vectors.matrix[:3], 5)
+    found = create_retriever(f"{scheme}://", scaled).search(scaled.matrix[:3], 5)
+    for one, other in zip(expected, found, strict=True):
+        assert one.ids.tolist() == other.ids.tolist()
+
+
+def test_in_memory_dead_rows_do_not_pile_up() -> None:
+    vectors = some(100)
+    retriever = create_retriever("lsh://", vectors)
+    for _ in range(200):
+        retriever.upsert(vectors.ids, vectors.matrix)
+    assert len(retriever._driver._store) < 400  # type: ignore[attr-defined]
+    assert len(retriever) == 100
+
+
+def test_a_forked_child_neither_writes_nor_holds_the_lock(tmp_path: Path) -> None:
+    url = f"exact://{tmp_path}/index"
+    retriever = create_retriever(url, some())
+    context = multiprocessing.get_context("fork")
+    told, go = context.SimpleQueue(), context.Event()
+
+    def child() -> None:
+        try:
+            retriever.delete(["i0"])
+        except ReadOnlyError as error:
+            told.put(str(error))
+        go.wait(20)
+        retriever.close()
+
+    process = context.Process(target=child)
+    process.start()
+    assert "forked" in told.get()
+    retriever.close()
+    with open_retriever(url, "rw") as again:
+        assert len(again) == 300
+    go.set()
+    process.join(20)
+    assert process.exitcode == 0
+
+
+def test_an_interrupted_writer_lets_readers_go_on() -> None:
+    lock = ReadWriteLock()
+    with lock.read():
+        signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(KeyboardInterrupt), lock.write():
+            pass
+    done = threading.Event()
+
+    def read() -> None:
+        with lock.read():
+            done.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    assert done.wait(5)
+
+
+def test_search_options_that_would_do_nothing() -> None:
+    for parameters in ("factory=HNSW8&nprobe=3", "factory=PCA4,IVF2,Flat&nprobe=2", "ef_search=9"):
+        with pytest.raises(InvalidOption, match="no effect"):
+            create_retriever(f"faiss://?{parameters}", some())

@@ -1,4 +1,5 @@
 import csv
+import gzip
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from itemspace.catalog import Catalog
 from itemspace.catalog.engines import open_engine
 from itemspace.catalog.ingest import InteractionColumns, ItemColumns, ingest
 from itemspace.catalog.movielens import ingest_movielens
@@ -165,7 +167,7 @@ def test_times_become_unix_seconds(
 
 def test_log_without_times(engine: Engine, write: Any) -> None:
     report = ingest(engine, interactions=write("user_id,item_id\n1,9\n1,8\n"))
-    assert rows(engine, "interaction") == [(9, 1), (8, 1)]
+    assert rows(engine, "interaction") == [(9, 1, 0), (8, 1, 1)]
     assert "no timestamps" in report.notes[0]
 
 
@@ -547,3 +549,45 @@ def test_movielens_small(engine: Engine) -> None:
     items = rows(engine, "item")
     assert items[0] == (1, "Toy Story (1995)", 1995, "Adventure|Animation|Children|Comedy|Fantasy")
     assert rows(engine, "interaction")[0] == (1, 1, 964982703, 4.0)
+
+
+# What a reviewer found
+
+
+def test_events_without_times_are_numbered_through(engine: Engine, write: Any) -> None:
+    files = [write(f"user_id,item_id\nu,{a}\nu,{b}\n", f"{a}.csv") for a, b in ((9, 8), (7, 6))]
+    ingest(engine, interactions=files)
+    ingest(engine, interactions=write("user_id,item_id\nu,5\n", "more.csv"))
+    catalog = Catalog(engine)
+    assert [row[2] for row in rows(engine, "interaction")] == [0, 1, 2, 3, 4]
+    assert catalog.recent_items("u", 3) == [5, 6, 7]
+    log = catalog.read_interactions()
+    assert [log.items[int(code)] for code in log.sequences()[0]] == [9, 8, 7, 6, 5]
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE INDEX covering ON interaction (user_id, item_id)")
+    log = catalog.read_interactions()
+    assert [log.items[int(code)] for code in log.sequences()[0]] == [9, 8, 7, 6, 5]
+
+
+def test_a_column_named_fault(engine: Engine, write: Any) -> None:
+    log = write("user_id,item_id,timestamp,fault\nu,1,2,x\nu,1,soon,y\n")
+    with pytest.raises(BadRow) as caught:
+        ingest(engine, interactions=log)
+    assert (caught.value.line, caught.value.value) == (3, "soon")
+
+
+def test_a_table_of_items_of_ones_own_is_no_hindrance(engine: Engine, write: Any) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE item (sku VARCHAR(9))")
+    assert ingest(engine, interactions=write(LOG + "1,2,3\n")).rows == {"interaction": 1}
+
+
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"user_id,item_id\n1,2\n")[:-9]])
+def test_archives_that_are_none(engine: Engine, write: Any, content: bytes) -> None:
+    with pytest.raises(InputError):
+        ingest(engine, interactions=write(content, "log.csv.gz"))
+
+
+def test_a_first_line_without_end(engine: Engine, write: Any) -> None:
+    with pytest.raises(InputError):
+        ingest(engine, interactions=write("x" * 300_000))

@@ -81,9 +81,11 @@ def test_what_cannot_be_mapped(things: Engine) -> None:
     with pytest.raises(UnknownColumn, match="ids are texts or integers"):
         map_items(things, THING, "extra")
     with pytest.raises(UnknownColumn, match="'timestamp'"):
-        map_interactions(things, VISIT, "who", "code", "timestamp")
+        map_interactions(things, VISIT, "who", "code", "timestamp", None)
+    with pytest.raises(UnknownColumn, match="order_column"):
+        map_interactions(things, VISIT, "who", "code", None, None)
     with pytest.raises(UnknownColumn, match="times are numbers, dates or timestamps"):
-        map_interactions(things, VISIT, "who", "code", "code")
+        map_interactions(things, VISIT, "who", "code", "code", None)
 
 
 @pytest.mark.parametrize("time", ["happened", "day", None])
@@ -99,6 +101,7 @@ def test_a_log_is_read_with_dates_and_times(things: Engine, time: str | None) ->
         user_column="who",
         item_column="code",
         time_column=time,
+        order_column="happened",
     )
     log = catalog.read_interactions()
     assert log.users.to_list() == [1, 2]

@@ -82,3 +82,13 @@ def test_passwords_do_not_show() -> None:
     engine.url = engine.url.set(username="me", password="hunter2", host="h")
     assert "hunter2" not in repr(engine.url)
     engine.dispose()
+
+
+def test_secrets_among_the_parameters_do_not_show() -> None:
+    engine = create_engine("postgresql+psycopg://127.0.0.1:1/d?password=hunter2&connect_timeout=1")
+    with pytest.raises(DatabaseUnavailable) as caught:
+        Catalog(engine)
+    assert "hunter2" not in str(caught.value)
+    assert "***" in str(caught.value)
+    with pytest.raises(InvalidURL):
+        open_engine("postgresql+psycopg://u:hunter2@host:abc/db")

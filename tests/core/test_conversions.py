@@ -1,9 +1,11 @@
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 from itemspace.core import conversions
+from itemspace.core.conversions import from_parquet, from_word2vec, to_parquet
 from itemspace.core.errors import InputError, InvalidId, InvalidOption, MissingColumn
 from itemspace.core.ids import Ids
 from itemspace.core.metric import Metric
@@ -130,3 +132,30 @@ def test_formats_by_ending() -> None:
     assert conversions.format_of("x.bin", "npz") is conversions.FORMATS["npz"]
     with pytest.raises(InvalidOption, match="npz, parquet"):
         conversions.format_of("x.h5")
+
+
+def test_ids_of_parquet_that_are_null(tmp_path: Path) -> None:
+    path = tmp_path / "v.parquet"
+    for ids in ("5, NULL, 7", "'a', NULL, 'b'"):
+        with duckdb.connect() as db:
+            db.execute(
+                f"COPY (SELECT unnest([{ids}]) AS item_id, [1.0, 2.0] AS vector) "
+                f"TO '{path}' (FORMAT parquet)"
+            )
+        with pytest.raises(InputError, match="NULL"):
+            from_parquet(path)
+
+
+def test_a_name_with_brackets_is_no_wildcard(tmp_path: Path) -> None:
+    for at, name in enumerate(("v1.parquet", "v[1].parquet")):
+        to_parquet(VectorSet(Ids([at]), np.ones((1, 2))), tmp_path / name)
+    assert from_parquet(tmp_path / "v[1].parquet").ids.to_list() == [1]
+
+
+def test_digits_beyond_64_bits_are_texts(tmp_path: Path) -> None:
+    path = tmp_path / "v.txt"
+    path.write_text("2 1\n99999999999999999999 1\n7 2\n")
+    assert from_word2vec(path).ids.to_list() == ["99999999999999999999", "7"]
+    path.write_text("1 1\n-0 1\n")
+    with pytest.raises(InvalidId, match="plain integer"):
+        from_word2vec(path, id_kind="int")

@@ -136,3 +136,9 @@ def test_embedding_matrix_in_a_deep_model() -> None:
     names = vectors.ids.to_list()
     out = layer(torch.tensor([rows[name] for name in names])).numpy()
     assert np.array_equal(out, vectors.matrix)
+
+
+def test_lineage_is_what_json_can_hold() -> None:
+    for value in (np.float32(1), float("nan"), {1, 2}):
+        with pytest.raises(InvalidOption, match="lineage"):
+            VectorSet(Ids([1]), np.ones((1, 2)), lineage={"recall": value})
