@@ -1,4 +1,4 @@
-"""Item2vec: skip-gram with negative sampling over item sequences, on gensim.
+"""Item2vec: skip-gram with negative sampling over item sequences, on gensim or our own kernel.
 
 Barkan & Koenigstein, "Item2Vec: Neural Item Embedding for Collaborative Filtering" (2016), after
 Mikolov et al. (2013).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from ..core.errors import EmptyInput
 from ..core.metric import Metric
 from ..core.vectors import VectorSet
 from .builder import Progress
-from .options import check_option, params_of
+from .options import check_choice, check_option, params_of
+from .skipgram import SkipGram, SkipGramOptions
 
 #: gensim cuts a longer text silently; ours are handed over in pieces of this length.
 GENSIM_LONGEST_TEXT = 10_000
@@ -48,14 +49,25 @@ class Item2Vec:
         word2vec's; the best value depends on the data (Caselles-Dupré et al. 2018).
     alpha
         Learning rate at the start, falling linearly to a thousandth of it; above 0.
+    engine
+        ``gensim``, or ``native``: :mod:`.skipgram`, which shares the noise items among the inputs
+        of a window, takes the sequences in a new order in each epoch, and reports a true loss.
+    keep_places
+        For ``native``: whether a dropped item keeps its place, so that its neighbours do not
+        move together.
+    average_outputs
+        For ``native``: whether an item's vector is the mean of its input and its output vector.
     seed, threads
         The same seed gives the same vectors at ``threads=1`` only: with more, the order of the
-        updates is a race (gensim's).
+        updates is a race.
 
     Attributes
     ----------
     item_vectors_ : VectorSet
         float32, metric ``COSINE``, in the order of the vocabulary, with lineage.
+    loss_ : list of float
+        For ``native``: the mean loss of a pair in each epoch; a pair's is −log σ(u·v⁺) −
+        Σ log σ(−u·v⁻).
 
     Notes
     -----
@@ -77,6 +89,9 @@ class Item2Vec:
         sample: float = 1e-3,
         ns_exponent: float = 0.75,
         alpha: float = 0.025,
+        engine: Literal["gensim", "native"] = "gensim",
+        keep_places: bool = False,
+        average_outputs: bool = False,
         seed: int = 1,
         threads: int = 2,
     ) -> None:
@@ -88,6 +103,9 @@ class Item2Vec:
         self.sample = sample
         self.ns_exponent = ns_exponent
         self.alpha = alpha
+        self.engine = engine
+        self.keep_places = keep_places
+        self.average_outputs = average_outputs
         self.seed = seed
         self.threads = threads
 
@@ -115,14 +133,17 @@ class Item2Vec:
                 f"more, and {len(kept):,} items seen at least {self.min_count} times.",
                 path="sequences",
             )
-        matrix = self._train(sequences, counts, kept, progress)
+        if self.engine == "native":
+            matrix = self._train_native(sequences, kept, progress)
+        else:
+            matrix = self._train_gensim(sequences, counts, kept, progress)
         self.item_vectors_ = VectorSet(
             sequences.vocabulary[kept],
             matrix,
             Metric.COSINE,
             {
                 "builder": "item2vec",
-                "engine": "gensim",
+                "engine": self.engine,
                 "options": self.get_params(),
                 "sequences": len(sequences),
                 "events": len(sequences.items),
@@ -132,7 +153,7 @@ class Item2Vec:
         )
         return self
 
-    def _train(
+    def _train_gensim(
         self,
         sequences: Sequences,
         counts: np.ndarray[Any, np.dtype[np.int64]],
@@ -176,7 +197,36 @@ class Item2Vec:
         places = [model.wv.key_to_index[int(code)] for code in kept]
         return np.ascontiguousarray(model.wv.vectors[places])
 
+    def _train_native(
+        self,
+        sequences: Sequences,
+        kept: np.ndarray[Any, np.dtype[np.int64]],
+        progress: Progress | None,
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        trained = SkipGram(
+            _without_rare(sequences, kept),
+            SkipGramOptions(
+                dim=self.dim,
+                window=self.window,
+                shrink=True,
+                negatives=self.negatives,
+                epochs=self.epochs,
+                sample=self.sample,
+                keep_places=self.keep_places,
+                ns_exponent=self.ns_exponent,
+                alpha=self.alpha,
+                seed=self.seed,
+                threads=self.threads,
+            ),
+        )
+        trained.train(progress)
+        self.loss_ = trained.losses
+        if self.average_outputs:
+            return np.add(trained.inputs, trained.outputs) * np.float32(0.5)
+        return trained.inputs
+
     def _check_options(self) -> None:
+        check_choice(self, "engine", ("gensim", "native"))
         at_least_one = ("dim", "window", "negatives", "epochs", "min_count", "threads")
         for name in at_least_one:
             check_option(self, name, int, lambda value: value >= 1, "a whole number of at least 1")
@@ -184,6 +234,18 @@ class Item2Vec:
         check_option(self, "alpha", float, lambda value: value > 0, "a number above 0")
         check_option(self, "ns_exponent", float, np.isfinite, "a finite number")
         check_option(self, "seed", int, lambda value: value >= 0, "a whole number of at least 0")
+
+
+def _without_rare(sequences: Sequences, kept: np.ndarray[Any, np.dtype[np.int64]]) -> Sequences:
+    """The sequences over the ``kept`` codes alone, renumbered in their order."""
+    if len(kept) == len(sequences.vocabulary):
+        return sequences
+    renumbered = np.full(len(sequences.vocabulary), -1, dtype=np.int32)
+    renumbered[kept] = np.arange(len(kept), dtype=np.int32)
+    codes = renumbered[sequences.items]
+    stays = codes >= 0
+    before = np.concatenate([[0], np.cumsum(stays)])
+    return Sequences(sequences.vocabulary[kept], codes[stays], before[sequences.offsets])
 
 
 class _Texts:

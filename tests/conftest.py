@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from itemspace.catalog import Catalog, ensure, open_engine
 from sqlalchemy import (
     Column,
@@ -25,6 +26,9 @@ from sqlalchemy import (
 )
 
 pytest_plugins = ["pytester"]
+# The first example of a test may wait for a kernel to be compiled.
+settings.register_profile("itemspace", deadline=None)
+settings.load_profile("itemspace")
 N = 200
 KINDS = ("shoes", "shirts", "bags", None)
 

@@ -1,0 +1,193 @@
+from math import exp, log
+from typing import Any
+
+import numpy as np
+import pytest
+from itemspace import Sequences
+from itemspace.builders import Item2Vec, skipgram
+from itemspace.builders.skipgram import SkipGram, SkipGramOptions, alias_table
+from itemspace.core.errors import InvalidOption
+from itemspace.core.histories import Recent
+from itemspace.evaluation import evaluate, leave_last_out
+
+OPTIONS = {
+    "dim": 8,
+    "window": 3,
+    "shrink": False,
+    "negatives": 0,
+    "epochs": 2,
+    "sample": 0.0,
+    "keep_places": False,
+    "ns_exponent": 0.75,
+    "alpha": 0.025,
+    "seed": 1,
+    "threads": 1,
+}
+
+
+def options(**changes: Any) -> SkipGramOptions:
+    return SkipGramOptions(**(OPTIONS | changes))
+
+
+def shop(count: int = 3000, seed: int = 0) -> Sequences:
+    """A random walk on a ring of 200 items, in steps of one to three."""
+    rng = np.random.default_rng(seed)
+    steps = rng.integers(1, 4, size=(count, 8))
+    return Sequences.from_lists(
+        ((rng.integers(200, size=(count, 1)) + steps.cumsum(1)) % 200).tolist()
+    )
+
+
+def pair_loss(vector: np.ndarray, row: np.ndarray, label: int) -> float:
+    product = float(vector @ row) * (1 if label else -1)
+    return log(1 + exp(-product))
+
+
+def test_a_step_is_the_numeric_gradient() -> None:
+    """One pair, one noise item: the step is -alpha times the gradient, found by differences."""
+    rng = np.random.default_rng(5)
+    sequences = Sequences.from_lists([["a", "b"], ["c"]])
+    inputs, outputs = rng.standard_normal((2, 3, 6)).astype(np.float32)
+    alpha = np.float32(1e-3)
+
+    def run(thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, int]:
+        ins, outs = inputs.copy(), outputs.copy()
+        loss, pairs = skipgram.train_sequences(
+            sequences.items, sequences.offsets, 0, 1, ins, outs,
+            np.ones(3, np.float32), thresholds, np.full(3, 2, np.int32), 1, False, False, 1,
+            alpha, np.uint64(3),
+        )  # fmt: skip
+        return ins, outs, loss, pairs
+
+    # All thresholds 0: every draw is the alias, item c.
+    ins, outs, loss, pairs = run(np.zeros(3, np.float32))
+    assert pairs == 2
+
+    def total(i: np.ndarray, o: np.ndarray) -> float:
+        return sum(
+            pair_loss(i[one], o[other], 1) + pair_loss(i[one], o[2], 0)
+            for one, other in ((1, 0), (0, 1))
+        )
+
+    assert loss == pytest.approx(total(inputs.astype(float), outputs.astype(float)), rel=1e-3)
+    for which, (before, after) in enumerate(((inputs, ins), (outputs, outs))):
+        for row in range(3):
+            for column in range(6):
+                moved = [inputs.astype(float), outputs.astype(float)]
+                moved[which] = moved[which].copy()
+                moved[which][row, column] += 1e-5
+                up = total(*moved)
+                moved[which][row, column] -= 2e-5
+                slope = (up - total(*moved)) / 2e-5
+                step = float(after[row, column]) - float(before[row, column])
+                # Both pairs are trained one after the other: equal to first order in alpha.
+                assert step == pytest.approx(-float(alpha) * slope, abs=2e-5)
+
+
+def test_alias_table_draws_the_distribution() -> None:
+    shares = np.array([0.5, 0.0, 0.3, 0.15, 0.05])
+    thresholds, aliases = alias_table(shares)
+    found = np.zeros(5)
+    for item in range(5):
+        found[item] += thresholds[item] / 5
+        found[aliases[item]] += (1 - thresholds[item]) / 5
+    assert np.allclose(found, shares, atol=1e-6)
+
+
+@pytest.mark.parametrize("exponent", [-1.0, -0.5, 0.0, 0.75, 1.0])
+def test_noise_follows_the_exponent(exponent: float) -> None:
+    counts = np.array([0, 1, 10, 100])
+    shares = skipgram.noise_distribution(counts, options(ns_exponent=exponent))
+    assert shares[0] == 0
+    assert shares.sum() == pytest.approx(1)
+    assert shares[2] / shares[1] == pytest.approx(10**exponent)
+
+
+def test_loss_falls_and_seed_decides() -> None:
+    sequences = shop()
+    one, same, other = (
+        SkipGram(sequences, options(negatives=5, epochs=4, alpha=0.1, seed=seed))
+        for seed in (1, 1, 2)
+    )
+    for trained in (one, same, other):
+        trained.train()
+    assert one.losses == sorted(one.losses, reverse=True)
+    assert np.array_equal(one.inputs, same.inputs)
+    assert not np.array_equal(one.inputs, other.inputs)
+
+
+def test_every_sequence_is_in_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skipgram, "CHUNK", 10)
+    rng = np.random.default_rng(1)
+    for lists in (
+        [list(range(95)), [1], [2, 3]],
+        [rng.integers(9, size=n).tolist() for n in range(1, 40)],
+    ):
+        sequences = Sequences.from_lists(lists)
+        bounds = skipgram._chunks(sequences.offsets)
+        assert bounds[0] == 0
+        assert bounds[-1] == len(sequences)
+        assert np.all(np.diff(bounds) > 0)
+
+
+def test_pairs_within_the_window_are_trained() -> None:
+    sequences = Sequences.from_lists([range(10)])
+    for window in (1, 3, 20):
+        trained = SkipGram(sequences, options(window=window))
+        _, pairs = trained._train_chunk(0, 0)
+        assert pairs == sum(
+            1 for one in range(10) for other in range(10) if 0 < abs(one - other) <= window
+        )
+
+
+def test_dropped_items_keep_their_places_if_told_so() -> None:
+    """Only every second item is kept: with their places, none is next to another."""
+    sequences = Sequences.from_lists([[0, 1, 2, 1, 3, 1, 4]])
+    for keep_places, expected in ((False, 2 * 3), (True, 0)):
+        trained = SkipGram(sequences, options(window=1, keep_places=keep_places))
+        trained._keep = np.array([1, 0, 1, 1, 1], dtype=np.float32)
+        assert trained._train_chunk(0, 0)[1] == expected
+
+
+def test_the_two_engines_are_worth_the_same() -> None:
+    """The same options on the same data: hit rates within three points, both far above chance."""
+    split = leave_last_out(shop(4000))
+    found = {}
+    for engine in ("gensim", "native"):
+        builder = Item2Vec(dim=16, window=3, epochs=8, sample=0, engine=engine, threads=1)  # type: ignore[arg-type]
+        builder.fit(split.train)
+        found[engine] = evaluate(builder, split, recent=Recent(1)).estimate("hr", 10).value
+    assert min(found.values()) > 0.5
+    assert abs(found["gensim"] - found["native"]) < 0.03
+
+
+def test_threads_learn_as_well() -> None:
+    split = leave_last_out(shop(4000))
+    hits = [
+        evaluate(
+            Item2Vec(dim=16, window=3, epochs=8, sample=0, engine="native", threads=threads).fit(
+                split.train
+            ),
+            split,
+            recent=Recent(1),
+        )
+        .estimate("hr", 10)
+        .value
+        for threads in (1, 3)
+    ]
+    assert abs(hits[0] - hits[1]) < 0.03
+
+
+def test_native_options() -> None:
+    sequences = Sequences.from_lists([["a", "b", "a", "b"], ["a", "rare"], ["b", "a"]])
+    seen: list[Any] = []
+    builder = Item2Vec(dim=4, epochs=2, engine="native", min_count=2, sample=0)
+    builder.fit(sequences, progress=lambda *told: seen.append(told))
+    assert builder.item_vectors_.ids.to_list() == ["a", "b"]
+    assert builder.item_vectors_.lineage["engine"] == "native"
+    assert len(builder.loss_) == 2
+    assert seen == [(1, 2, "training"), (2, 2, "training")]
+    averaged = Item2Vec(dim=4, epochs=2, engine="native", average_outputs=True).fit(sequences)
+    assert not np.array_equal(averaged.item_vectors_.matrix[:2], builder.item_vectors_.matrix)
+    with pytest.raises(InvalidOption, match="gensim, native"):
+        Item2Vec(engine="torch").fit(sequences)  # type: ignore[arg-type]
