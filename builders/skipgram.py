@@ -232,6 +232,7 @@ def train_sequences(
     state = np.empty(1, dtype=np.uint64)
     state[0] = seed
     dim, count = inputs.shape[1], inputs.shape[0]
+    one = np.float32(1)
     longest = 0
     for sequence in range(first, last):
         longest = max(longest, offsets[sequence + 1] - offsets[sequence])
@@ -278,21 +279,29 @@ def train_sequences(
                 vector = inputs[kept[other]]
                 for j in range(dim):
                     step[j] = 0
+                factors = 1.0
                 for place in range(used):
                     line, more = rows[place], steps[place]
                     product = np.float32(0)
                     for j in range(dim):
                         product += vector[j] * line[j]
-                    label = 1.0 if place == 0 else 0.0
+                    label = one if place == 0 else np.float32(0)
                     # σ(x) and −log σ(±x) without overflow.
                     small = exp(-abs(product))
                     right = (product >= 0) == (place == 0)
-                    loss += log(1 + small) + (0.0 if right else float(abs(product)))
-                    sigmoid = (1.0 if product >= 0 else small) / (1 + small)
-                    rate = np.float32((label - sigmoid) * alpha)
+                    # One logarithm for all: the product of factors of at most 2 each.
+                    factors *= one + small
+                    if factors > 1e300:
+                        loss += log(factors)
+                        factors = 1.0
+                    if not right:
+                        loss += abs(product)
+                    sigmoid = (one if product >= 0 else small) / (one + small)
+                    rate = (label - sigmoid) * alpha
                     for j in range(dim):
                         step[j] += rate * line[j]
                         more[j] += rate * vector[j]
+                loss += log(factors)
                 for j in range(dim):
                     vector[j] += step[j]
                 pairs += 1
