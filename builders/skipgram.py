@@ -290,12 +290,12 @@ def train_sequences(
                     small = exp(-abs(product))
                     right = (product >= 0) == (place == 0)
                     # One logarithm for all: the product of factors of at most 2 each.
-                    factors *= one + small
+                    factors *= float(one + small)
                     if factors > 1e300:
                         loss += log(factors)
                         factors = 1.0
                     if not right:
-                        loss += abs(product)
+                        loss += float(abs(product))
                     sigmoid = (one if product >= 0 else small) / (one + small)
                     rate = (label - sigmoid) * alpha
                     for j in range(dim):
