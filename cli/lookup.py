@@ -49,6 +49,9 @@ def recommend(
     user: Annotated[str, typer.Option(help="Id of the user.")],
     k: CountOption = 10,
     recent: Annotated[int, typer.Option(help="How many of the last items count.", min=1)] = 10,
+    decay: Annotated[
+        float, typer.Option(help="Weight of an item relative to the next newer one.")
+    ] = 1.0,
     seen: Annotated[bool, typer.Option(help="Whether seen items may come back.")] = False,
     where: WhereOption = None,
     columns: ColumnsOption = None,
@@ -59,7 +62,7 @@ def recommend(
     """Items for a user: near the mean of the last ones, without those seen."""
     with _space(database, space) as opened:
         who = _id(user, opened.catalog.interactions.user_kind)
-        near = recommend_for(opened, who, k, recent=recent, exclude_seen=not seen)
+        near = recommend_for(opened, who, k, recent=recent, decay=decay, exclude_seen=not seen)
         _answer(opened, near, where, columns, output)
 
 

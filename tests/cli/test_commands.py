@@ -109,6 +109,7 @@ def test_recommend_leaves_out_what_was_seen(
     out, _ = told(capfd, ["recommend", "--user", "u7", "-k", "60", "--format", "json"])
     shown = {row["item_id"] for row in json.loads(out)["rows"]}
     assert shown == set(range(60)) - seen
+    assert "decay is above 0" in told(capfd, ["recommend", "--user", "u7", "--decay", "0"], 2)[1]
     out, _ = told(capfd, ["recommend", "--user", "u7", "-k", "60", "--seen", "--format", "json"])
     assert len(json.loads(out)["rows"]) == 60
 
