@@ -44,7 +44,8 @@ def native(train: Sequences, dim: int, threads: int) -> tuple[float, np.ndarray]
     )
     trained = SkipGram(train, options)
     started = time.perf_counter()
-    trained.train()
+    for _ in range(EPOCHS):
+        trained.train_epoch()
     return time.perf_counter() - started, trained.inputs
 
 

@@ -10,6 +10,8 @@ from ..core.vectors import VectorSet
 
 #: Called with (done, total, text): how far a fit has come.
 Progress = Callable[[int, int, str], None]
+#: Called with the vectors so far; returns what they are worth, higher is better.
+Monitor = Callable[[VectorSet], float]
 
 
 class Builder(Protocol):

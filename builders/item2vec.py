@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from ..core.behaviour import Sequences
-from ..core.errors import EmptyInput
+from ..core.errors import EmptyInput, UnsupportedError
 from ..core.metric import Metric
-from ..core.vectors import VectorSet
-from .builder import Progress
+from ..core.vectors import FloatMatrix, VectorSet
+from .builder import Monitor, Progress
 from .options import check_choice, check_option, params_of
 from .skipgram import SkipGram, SkipGramOptions
 
@@ -57,6 +58,9 @@ class Item2Vec:
         move together.
     average_outputs
         For ``native``: whether an item's vector is the mean of its input and its output vector.
+    patience
+        With a ``monitor``: stop when so many epochs in a row brought nothing better, at least 1;
+        ``None`` trains all epochs.
     seed, threads
         The same seed gives the same vectors at ``threads=1`` only: with more, the order of the
         updates is a race.
@@ -65,6 +69,8 @@ class Item2Vec:
     ----------
     item_vectors_ : VectorSet
         float32, metric ``COSINE``, in the order of the vocabulary, with lineage.
+    scores_ : list of float
+        What ``monitor`` said of each epoch.
     loss_ : list of float
         For ``native``: the mean loss of a pair in each epoch; a pair's is −log σ(u·v⁺) −
         Σ log σ(−u·v⁻).
@@ -92,6 +98,7 @@ class Item2Vec:
         engine: Literal["gensim", "native"] = "gensim",
         keep_places: bool = False,
         average_outputs: bool = False,
+        patience: int | None = None,
         seed: int = 1,
         threads: int = 2,
     ) -> None:
@@ -106,6 +113,7 @@ class Item2Vec:
         self.engine = engine
         self.keep_places = keep_places
         self.average_outputs = average_outputs
+        self.patience = patience
         self.seed = seed
         self.threads = threads
 
@@ -113,13 +121,32 @@ class Item2Vec:
         """The options, by name."""
         return params_of(self)
 
-    def fit(self, sequences: Sequences, *, progress: Progress | None = None) -> Self:
+    def fit(
+        self,
+        sequences: Sequences,
+        *,
+        progress: Progress | None = None,
+        monitor: Monitor | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> Self:
         """Train on sequences.
+
+        Parameters
+        ----------
+        monitor
+            Called with the vectors after each epoch; what it returns (higher is better) decides
+            which epoch's vectors are kept, and with ``patience`` when to stop. ``native`` only.
+        checkpoint
+            A folder for the state after each epoch. A fit that finds one there goes on with it;
+            at one thread it ends with the same vectors as without the interruption (except that
+            ``monitor`` judges anew from there). ``native`` only.
 
         Raises
         ------
         InvalidOption
-            An option out of its range.
+            An option out of its range, or a checkpoint of other options or sequences.
+        UnsupportedError
+            ``monitor`` or ``checkpoint`` with gensim.
         EmptyInput
             No item is seen ``min_count`` times, or no sequence has two items.
         """
@@ -134,7 +161,11 @@ class Item2Vec:
                 path="sequences",
             )
         if self.engine == "native":
-            matrix = self._train_native(sequences, kept, progress)
+            matrix = self._train_native(sequences, kept, progress, monitor, checkpoint)
+        elif monitor is not None or checkpoint is not None:
+            raise UnsupportedError(
+                "gensim can neither be monitored nor resumed; use engine='native'."
+            )
         else:
             matrix = self._train_gensim(sequences, counts, kept, progress)
         self.item_vectors_ = VectorSet(
@@ -202,7 +233,10 @@ class Item2Vec:
         sequences: Sequences,
         kept: np.ndarray[Any, np.dtype[np.int64]],
         progress: Progress | None,
+        monitor: Monitor | None,
+        checkpoint: str | Path | None,
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        vocabulary = sequences.vocabulary[kept]
         trained = SkipGram(
             _without_rare(sequences, kept),
             SkipGramOptions(
@@ -219,14 +253,39 @@ class Item2Vec:
                 threads=self.threads,
             ),
         )
-        trained.train(progress)
+        folder = None if checkpoint is None else Path(checkpoint)
+        if folder is not None:
+            trained.resume(folder)
+        self.scores_: list[float] = []
+        best = self._vectors_of(trained)
+        while trained.epoch < self.epochs:
+            trained.train_epoch()
+            if folder is not None:
+                trained.save(folder)
+            if progress is not None:
+                progress(trained.epoch, self.epochs, "training")
+            vectors = self._vectors_of(trained)
+            if monitor is None:
+                best = vectors
+                continue
+            self.scores_.append(monitor(VectorSet(vocabulary, vectors, Metric.COSINE)))
+            at = int(np.argmax(self.scores_))
+            if at == len(self.scores_) - 1:
+                best = vectors.copy()
+            if self.patience is not None and len(self.scores_) - 1 - at >= self.patience:
+                break
         self.loss_ = trained.losses
+        return best
+
+    def _vectors_of(self, trained: SkipGram) -> FloatMatrix:
         if self.average_outputs:
             return np.add(trained.inputs, trained.outputs) * np.float32(0.5)
         return trained.inputs
 
     def _check_options(self) -> None:
         check_choice(self, "engine", ("gensim", "native"))
+        if self.patience is not None:
+            check_option(self, "patience", int, lambda value: value >= 1, "None or at least 1")
         at_least_one = ("dim", "window", "negatives", "epochs", "min_count", "threads")
         for name in at_least_one:
             check_option(self, name, int, lambda value: value >= 1, "a whole number of at least 1")

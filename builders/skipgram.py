@@ -11,22 +11,28 @@ is done. That turns many vector products into a small matrix product that stays 
 
 from __future__ import annotations
 
+import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from math import exp, log
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.behaviour import Codes, Offsets, Sequences
+from ..core.errors import InvalidOption
 from ..core.jit import fast_kernel, kernel
+from ..core.storage import open_directory, verify_directory, write_directory
 from ..core.vectors import FloatMatrix
-from .builder import Progress
 
 Floats = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.float64]
 #: Events that one thread takes at a time: the learning rate and the random numbers are a chunk's.
 CHUNK = 10_000
+_KIND, _FORMAT = "skip-gram state", 1
 
 
 @dataclass(frozen=True)
@@ -94,12 +100,52 @@ class SkipGram:
         self.losses.append(sum(loss for loss, _ in results) / pairs if pairs else 0.0)
         return self.losses[-1]
 
-    def train(self, progress: Progress | None = None) -> None:
-        """The epochs that are left."""
-        while self.epoch < self.options.epochs:
-            self.train_epoch()
-            if progress is not None:
-                progress(self.epoch, self.options.epochs, "training")
+    def save(self, folder: Path) -> None:
+        """Write the state after an epoch into a folder, whole or not at all; older states go."""
+        arrays = {"inputs": self.inputs, "outputs": self.outputs}
+        meta = {"fingerprint": self.fingerprint(), "losses": self.losses}
+        path = folder / f"epoch-{self.epoch:06d}"
+        if not path.exists():
+            write_directory(path, _KIND, _FORMAT, arrays, meta)
+        for other in folder.glob("epoch-*"):
+            if other != path:
+                shutil.rmtree(other, ignore_errors=True)
+
+    def resume(self, folder: Path) -> bool:
+        """Take up the newest state in a folder; returns whether there was one.
+
+        With one thread, the result is then that of a training without interruption.
+
+        Raises
+        ------
+        InvalidOption
+            The state is of other options or other sequences.
+        CorruptData
+            It is damaged.
+        """
+        states = sorted(folder.glob("epoch-*"))
+        if not states:
+            return False
+        verify_directory(states[-1], _KIND, _FORMAT)
+        meta, arrays = open_directory(states[-1], _KIND, _FORMAT)
+        if meta["fingerprint"] != self.fingerprint():
+            raise InvalidOption(
+                f"The checkpoint in {folder} is of other options or other sequences; choose "
+                "another folder, or remove it to start over.",
+                option="checkpoint",
+                received=str(folder),
+            )
+        self.inputs, self.outputs = np.array(arrays["inputs"]), np.array(arrays["outputs"])
+        self.losses = list(meta["losses"])
+        return True
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the options (threads aside) and the sequences."""
+        facts = {**asdict(self.options), "threads": None}
+        digest = sha256(json.dumps(facts, sort_keys=True).encode())
+        for array in (self._sequences.items, self._sequences.offsets):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     def _train_chunk(self, place: int, chunk: int) -> tuple[float, int]:
         options, chunks = self.options, len(self._bounds) - 1

@@ -1,12 +1,16 @@
+import signal
+import subprocess
+import sys
 from math import exp, log
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from itemspace import Sequences
+from itemspace import Sequences, VectorSet
 from itemspace.builders import Item2Vec, skipgram
 from itemspace.builders.skipgram import SkipGram, SkipGramOptions, alias_table
-from itemspace.core.errors import InvalidOption
+from itemspace.core.errors import CorruptData, InvalidOption, UnsupportedError
 from itemspace.core.histories import Recent
 from itemspace.evaluation import evaluate, leave_last_out
 
@@ -110,7 +114,8 @@ def test_loss_falls_and_seed_decides() -> None:
         for seed in (1, 1, 2)
     )
     for trained in (one, same, other):
-        trained.train()
+        for _ in range(4):
+            trained.train_epoch()
     assert one.losses == sorted(one.losses, reverse=True)
     assert np.array_equal(one.inputs, same.inputs)
     assert not np.array_equal(one.inputs, other.inputs)
@@ -191,3 +196,69 @@ def test_native_options() -> None:
     assert not np.array_equal(averaged.item_vectors_.matrix[:2], builder.item_vectors_.matrix)
     with pytest.raises(InvalidOption, match="gensim, native"):
         Item2Vec(engine="torch").fit(sequences)  # type: ignore[arg-type]
+
+
+def native(**changes: Any) -> Item2Vec:
+    return Item2Vec(**{"dim": 8, "epochs": 6, "engine": "native", "threads": 1, **changes})
+
+
+def test_killed_and_resumed_it_ends_with_the_same_vectors(tmp_path: Path) -> None:
+    sequences = shop(500)
+    whole = native().fit(sequences)
+    np.savez(tmp_path / "data.npz", items=sequences.items, offsets=sequences.offsets)
+    code = f"""
+import os, signal
+import numpy as np
+from itemspace import Ids, Sequences
+from itemspace.builders import Item2Vec
+data = np.load({str(tmp_path / "data.npz")!r})
+sequences = Sequences(Ids(range(200)), data["items"], data["offsets"])
+def die(done, total, text):
+    if done == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+builder = Item2Vec(dim=8, epochs=6, engine="native", threads=1)
+builder.fit(sequences, progress=die, checkpoint={str(tmp_path / "state")!r})
+"""
+    killed = subprocess.run([sys.executable, "-c", code], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["epoch-000003"]
+    seen: list[int] = []
+    resumed = native().fit(
+        sequences,
+        checkpoint=tmp_path / "state",
+        progress=lambda done, total, text: seen.append(done),
+    )
+    assert seen == [4, 5, 6]
+    assert np.array_equal(resumed.item_vectors_.matrix, whole.item_vectors_.matrix)
+    assert resumed.loss_ == whole.loss_
+
+
+def test_checkpoints_of_something_else(tmp_path: Path) -> None:
+    native().fit(shop(100), checkpoint=tmp_path)
+    for builder, sequences in ((native(dim=9), shop(100)), (native(), shop(100, seed=1))):
+        with pytest.raises(InvalidOption, match="other options or other sequences"):
+            builder.fit(sequences, checkpoint=tmp_path)
+    file = tmp_path / "epoch-000006" / "inputs.npy"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(CorruptData):
+        native().fit(shop(100), checkpoint=tmp_path)
+
+
+def test_the_best_epoch_is_kept_and_patience_ends() -> None:
+    told = iter([0.1, 0.5, 0.3, 0.4, 0.9])
+    seen: list[Any] = []
+
+    def monitor(vectors: VectorSet) -> float:
+        seen.append(vectors.matrix.copy())
+        return next(told)
+
+    builder = native(patience=2).fit(shop(100), monitor=monitor)
+    assert builder.scores_ == [0.1, 0.5, 0.3, 0.4]
+    assert np.array_equal(builder.item_vectors_.matrix, seen[1])
+    with pytest.raises(InvalidOption, match="patience"):
+        native(patience=0).fit(shop(100))
+    for more in ({"monitor": monitor}, {"checkpoint": "x"}):
+        with pytest.raises(UnsupportedError, match="native"):
+            Item2Vec(dim=4, epochs=1).fit(shop(20), **more)
