@@ -34,9 +34,9 @@ def options(**changes: Any) -> SkipGramOptions:
 
 
 def shop(count: int = 3000, seed: int = 0) -> Sequences:
-    """A random walk on a ring of 200 items, in steps of one to three."""
+    """A random walk on a ring of 200 items, in steps of one to fifteen."""
     rng = np.random.default_rng(seed)
-    steps = rng.integers(1, 4, size=(count, 8))
+    steps = rng.integers(1, 16, size=(count, 8))
     return Sequences.from_lists(
         ((rng.integers(200, size=(count, 1)) + steps.cumsum(1)) % 200).tolist()
     )
@@ -155,14 +155,14 @@ def test_dropped_items_keep_their_places_if_told_so() -> None:
 
 
 def test_the_two_engines_are_worth_the_same() -> None:
-    """The same options on the same data: hit rates within three points, both far above chance."""
+    """The same options on the same data: hit rates within three points, both far above chance (.05)."""
     split = leave_last_out(shop(4000))
     found = {}
     for engine in ("gensim", "native"):
         builder = Item2Vec(dim=16, window=3, epochs=8, sample=0, engine=engine, threads=1)  # type: ignore[arg-type]
         builder.fit(split.train)
         found[engine] = evaluate(builder, split, recent=Recent(1)).estimate("hr", 10).value
-    assert min(found.values()) > 0.5
+    assert min(found.values()) > 0.25
     assert abs(found["gensim"] - found["native"]) < 0.03
 
 
@@ -180,6 +180,7 @@ def test_threads_learn_as_well() -> None:
         .value
         for threads in (1, 3)
     ]
+    assert min(hits) > 0.25
     assert abs(hits[0] - hits[1]) < 0.03
 
 
