@@ -155,7 +155,7 @@ def test_dropped_items_keep_their_places_if_told_so() -> None:
 
 
 def test_the_two_engines_are_worth_the_same() -> None:
-    """The same options on the same data: hit rates within three points, both far above chance (.05)."""
+    """The same options on the same data: hit rates within three points, far above chance (.05)."""
     split = leave_last_out(shop(4000))
     found = {}
     for engine in ("gensim", "native"):
