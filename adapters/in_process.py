@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -260,19 +261,18 @@ class InProcessDriver:
     def _eligible(self, allowed: IdFilter | None, excluded: IdFilter | None) -> _Eligible:
         store = self._store
         if allowed is None and excluded is None and not store.has_dead:
-            return _Eligible(None, len(store), None, narrowed=False)
+            return _Eligible(None, len(store), narrowed=False)
         if allowed is None:
+            if excluded is None:
+                return _Eligible(store.alive, store.live, narrowed=False)
             mask = store.alive.copy()
-            if excluded is not None:
-                mask[self._rows_of(excluded)] = False
+            mask[self._rows_of(excluded)] = False
         else:
             mask = np.zeros(len(store), dtype=np.bool_)
             mask[self._rows_of(allowed)] = True
             if excluded is not None:
                 mask[self._rows_of(excluded)] = False
-        return _Eligible(
-            mask, int(np.count_nonzero(mask)), np.flatnonzero(mask), narrowed=allowed is not None
-        )
+        return _Eligible(mask, int(np.count_nonzero(mask)), narrowed=allowed is not None)
 
     def _rows_of(self, ids: IdFilter) -> Rows:
         """The filter's rows; translated once per state of the store."""
@@ -289,5 +289,9 @@ class _Eligible:
 
     mask: Mask | None
     count: int
-    rows: Rows | None
     narrowed: bool
+
+    @cached_property
+    def rows(self) -> Rows | None:
+        """Their numbers, for a scan."""
+        return None if self.mask is None else np.flatnonzero(self.mask)

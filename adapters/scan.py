@@ -57,13 +57,14 @@ def exact_candidates(
     """
     if rows is not None:
         matrix, norms = matrix[rows], norms[rows]
+    extremes = float(norms.min(initial=1.0)), float(norms.max(initial=0.0))
     step = max(1, _BLOCK_BYTES // (4 * max(1, len(matrix))))
     for start in range(0, len(queries), step):
         block = queries[start : start + step]
         with np.errstate(over="ignore", invalid="ignore"):  # _reachable knows when
             products_of_all = block @ matrix.T
         for query, products in zip(block, products_of_all, strict=True):
-            found = _reachable(query, matrix, products, norms, metric, k)
+            found = _reachable(query, matrix, products, norms, extremes, metric, k)
             yield found if rows is None else rows[found]
 
 
@@ -72,6 +73,7 @@ def _reachable(
     matrix: FloatMatrix,
     products: npt.NDArray[np.float32],
     norms: Norms,
+    extremes: tuple[float, float],
     metric: Metric,
     k: int,
 ) -> Rows:
@@ -79,7 +81,7 @@ def _reachable(
     length = float(np.linalg.norm(query.astype(np.float64)))
     lengths: npt.NDArray[np.floating] = norms
     estimates: npt.NDArray[np.floating] = products
-    longest, shortest = float(norms.max(initial=0.0)), float(norms.min(initial=1.0))
+    shortest, longest = extremes
     if not max(length, longest) < _LONGEST or not min(length, shortest) > _SHORTEST:
         # Squares or products of such lengths overflow or vanish in float32.
         wide = matrix.astype(np.float64)

@@ -30,13 +30,11 @@ from ..core.ids import IdKind
 from .bookkeeping import ingest_table
 from .candidates import is_among
 from .engines import translated_errors
+from .mapping import EVENT_NUMBER, INTERACTION, ITEM
 from .reading import REASONS, Audit, ColumnType, Fault, Field, Reading
 from .schema import ensure
 from .sources import Source, open_source, quoted
 from .tables import (
-    EVENT_NUMBER,
-    INTERACTION,
-    ITEM,
     create_log_index,
     declared_types,
     open_table,

@@ -13,8 +13,11 @@ from sqlalchemy.exc import NoInspectionAvailable, NoSuchTableError
 from ..core.errors import UnknownColumn, UnmappedTable
 from ..core.ids import IdKind
 from .engines import shown, translated_errors
-from .tables import EVENT_NUMBER, INTERACTION
 
+#: The tables that ``ingest`` makes.
+ITEM, INTERACTION = "item", "interaction"
+#: A column of its logs without times: the order of the files, from 0.
+EVENT_NUMBER = "event_number"
 _TIMES = (int, float, Decimal, date, datetime)
 
 

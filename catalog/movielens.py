@@ -8,9 +8,9 @@ from sqlalchemy import Engine
 
 from ..core.errors import InputError, MissingColumn
 from .ingest import IngestReport, Load, Progress, load
+from .mapping import INTERACTION, ITEM
 from .reading import ColumnType, Field
 from .sources import open_source, quoted
-from .tables import INTERACTION, ITEM
 
 _YEAR = r"nullif(regexp_extract(title, '\((\d{4})\)\s*$', 1), '')"
 _MOVIES = [

@@ -33,11 +33,9 @@ from sqlalchemy.types import TypeEngine
 from ..core.errors import CatalogError
 from ..core.ids import MAX_ID_LENGTH
 from .engines import translated_errors
+from .mapping import INTERACTION, ITEM
 from .reading import ColumnType, Types
 
-ITEM, INTERACTION = "item", "interaction"
-#: A column of logs without times: the order of the files, from 0.
-EVENT_NUMBER = "event_number"
 Send = Callable[[list[tuple[Any, ...]]], object]
 
 

@@ -15,7 +15,7 @@ from .jit import kernel
 from .metric import Metric
 
 Scores = npt.NDArray[np.float64]
-_CODES = {Metric.COSINE: 0, Metric.INNER_PRODUCT: 1, Metric.EUCLIDEAN: 2}
+METRIC_CODES = {Metric.COSINE: 0, Metric.INNER_PRODUCT: 1, Metric.EUCLIDEAN: 2}
 
 
 def score_rows(
@@ -30,7 +30,7 @@ def score_rows(
     the batch. Cosine is clipped to [-1, 1].
     """
     scores = np.empty(len(rows), dtype=np.float64)
-    _score(query, matrix, rows, _CODES[metric], scores)
+    _score(query, matrix, rows, METRIC_CODES[metric], scores)
     return scores
 
 

@@ -40,8 +40,8 @@ class Comparison:
         rows = []
         for entry in self.entries:
             hits = entry.evaluation.estimate("hr", k)
-            gain = entry.evaluation.estimate("ndcg", k).value
-            first = entry.evaluation.estimate("mrr", k).value
+            gain = entry.evaluation.per_case("ndcg", k).mean()
+            first = entry.evaluation.per_case("mrr", k).mean()
             beyond = entry.evaluation.beyond
             covered = next(value for name, value in beyond.items() if name.startswith("coverage"))
             rows.append(

@@ -99,7 +99,7 @@ def evaluate(
         raise InvalidOption(
             f"ks are whole numbers of at least 1; received {ks!r}.", option="ks", received=ks
         )
-    scorer: Scorer = scorer_of(thing, recent or Recent())
+    scorer: Scorer = scorer_of(thing, recent or Recent(), split.train.vocabulary)
     most = min(max(ks), len(split.train.vocabulary))
     ranks = np.empty(len(split.targets.items), dtype=np.int64)
     lists = np.full((len(split.histories), most), -1, dtype=np.int32)

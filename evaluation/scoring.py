@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,33 +25,44 @@ class Scorer(Protocol):
         """(histories, items), higher is better; -inf for items that it cannot recommend."""
 
 
-@dataclass(frozen=True, eq=False)
 class VectorScorer:
-    """Items near the weighted mean of the history's recent items."""
+    """Items near the weighted mean of the history's recent items.
 
-    vectors: VectorSet
-    recent: Recent
+    Parameters
+    ----------
+    vectors
+        Of some or all items of ``vocabulary``.
+    recent
+        How a history becomes a user vector.
+    vocabulary
+        The items that histories are over.
+    """
+
+    def __init__(self, vectors: VectorSet, recent: Recent, vocabulary: Ids) -> None:
+        rows = vectors.ids.rows_of(vocabulary)
+        self._recent, self._metric = recent, vectors.metric
+        self._known = rows >= 0
+        found = vectors.matrix[rows[self._known]]
+        self._matrix = np.zeros((len(vocabulary), vectors.dim), dtype=np.float32)
+        self._matrix[self._known] = unit_rows(found) if vectors.metric is Metric.COSINE else found
+        self._squares = np.einsum("ij,ij->i", self._matrix, self._matrix)
 
     def scores(self, histories: Sequences) -> FloatMatrix:
         """Scores in the metric's order; -inf for items without a vector.
 
         Items of a history without a vector are passed over; a history without any scores zero.
         """
-        matrix, known = _aligned(self.vectors, histories.vocabulary)
-        metric = self.vectors.metric
-        if metric is Metric.COSINE:
-            matrix = unit_rows(matrix)
-        offsets, codes, weights = self.recent.weigh(histories)
-        shape = (len(histories), len(matrix))
-        weighted = csr_array((weights * known[codes], codes, offsets), shape=shape)
-        queries = (weighted @ matrix.astype(np.float64)).astype(np.float32)
-        scores: FloatMatrix = queries @ matrix.T
-        if metric is Metric.EUCLIDEAN:
+        offsets, codes, weights = self._recent.weigh(histories)
+        shape = (len(histories), len(self._matrix))
+        weighted = csr_array((weights * self._known[codes], codes, offsets), shape=shape)
+        queries = (weighted @ self._matrix).astype(np.float32)
+        if self._metric is Metric.EUCLIDEAN:
             total = np.asarray(weighted.sum(axis=1), dtype=np.float32)
             queries /= np.where(total > 0, total, 1)[:, None]
-            squares = np.einsum("ij,ij->i", matrix, matrix)
-            scores = 2 * (queries @ matrix.T) - squares
-        scores[:, ~known] = -np.inf
+        scores: FloatMatrix = queries @ self._matrix.T
+        if self._metric is Metric.EUCLIDEAN:
+            scores = 2 * scores - self._squares
+        scores[:, ~self._known] = -np.inf
         return scores
 
 
@@ -69,20 +79,11 @@ def score_blocks(scorer: Scorer, histories: Sequences) -> Iterator[tuple[int, Fl
         yield start, scorer.scores(block)
 
 
-def scorer_of(thing: Any, recent: Recent) -> Scorer:
+def scorer_of(thing: Any, recent: Recent, vocabulary: Ids) -> Scorer:
     """A scorer for a fitted builder, a vector set, or a scorer itself."""
     if isinstance(thing, VectorSet):
-        return VectorScorer(thing, recent)
+        return VectorScorer(thing, recent, vocabulary)
     if getattr(thing, "supports_vectors", False):
-        return VectorScorer(thing.item_vectors_, recent)
+        return VectorScorer(thing.item_vectors_, recent, vocabulary)
     scorer: Scorer = thing
     return scorer
-
-
-def _aligned(vectors: VectorSet, vocabulary: Ids) -> tuple[FloatMatrix, Any]:
-    """The vectors in the order of the vocabulary, zeros where there is none; which there are."""
-    rows = vectors.ids.rows_of(vocabulary)
-    known = rows >= 0
-    matrix = np.zeros((len(vocabulary), vectors.dim), dtype=np.float32)
-    matrix[known] = vectors.matrix[rows[known]]
-    return matrix, known

@@ -12,11 +12,12 @@ import numpy.typing as npt
 from ..core.capabilities import Capabilities
 from ..core.errors import CorruptData, UnsupportedError
 from ..core.metric import Metric
+from ..core.scoring import METRIC_CODES
 from ..core.storage import load_array
 from ..core.vectors import FloatMatrix, RowView, unit_rows
 from .options import LSHOptions
 from .planes import FAMILIES
-from .probing import CODES, EVERYTHING, Mask, search_tables
+from .probing import EVERYTHING, Mask, search_tables
 from .reductions import Reduction
 from .tables import MAX_ROWS, Tables, hash_rows, project
 
@@ -107,7 +108,7 @@ class HyperplaneLSH:
             self._tables.rows,
             self._tables.starts,
             EVERYTHING if eligible is None else eligible,
-            CODES[self._metric],
+            METRIC_CODES[self._metric],
             self._options.patience,
             found,
             scores,

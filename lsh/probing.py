@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.jit import fast_kernel, kernel
-from ..core.metric import Metric
 from ..core.vectors import FloatMatrix
 from .tables import Rows, Starts
 
@@ -23,7 +22,6 @@ Mask = npt.NDArray[np.bool_]
 Wide = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
-CODES = {Metric.COSINE: 0, Metric.INNER_PRODUCT: 1, Metric.EUCLIDEAN: 2}
 #: A search looks into so many buckets at the most, empty ones included.
 MOST_PROBES = 1 << 14
 EVERYTHING = np.empty(0, dtype=np.bool_)
@@ -56,7 +54,7 @@ def search_tables(
     eligible
         Rows that may come back, (n,); of length 0 where all may.
     metric
-        One of ``CODES``.
+        One of :data:`~itemspace.core.scoring.METRIC_CODES`.
     found, scores
         Filled: (q, k) rows, best first, -1 where fewer were found; and scores in float32.
     """
