@@ -84,12 +84,7 @@ def main() -> None:
     lines = options.sequences.read_text().splitlines()
     split = leave_last_out(Sequences.from_lists([line.split("\t") for line in lines]), skip=1)
     # Items that only the held-out events have are in nobody's vocabulary.
-    seen = np.unique(split.train.items)
-    renumbered = np.full(len(split.train.vocabulary), -1, dtype=np.int32)
-    renumbered[seen] = np.arange(len(seen), dtype=np.int32)
-    train = Sequences(
-        split.train.vocabulary[seen], renumbered[split.train.items], split.train.offsets
-    )
+    train = split.train.over(np.unique(split.train.items))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "corpus.txt"

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, Self
 
 from ..core.behaviour import Sequences
+from ..core.progress import Progress
 from ..core.vectors import VectorSet
 
-#: Called with (done, total, text): how far a fit has come.
-Progress = Callable[[int, int, str], None]
 #: Called with the vectors so far; returns what they are worth, higher is better.
 Monitor = Callable[[VectorSet], float]
 

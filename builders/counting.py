@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -13,9 +12,9 @@ from ..core.errors import EmptyInput
 from ..core.histories import Recent
 from ..core.jit import kernel
 from ..core.metric import Metric
+from ..core.progress import Progress
 from ..core.vectors import FloatMatrix, VectorSet
-from .builder import Progress
-from .options import check_choice, check_option, params_of
+from .options import Configured, check_choice, check_option, check_window, lineage_of
 
 Direction = Literal["both", "forward"]
 #: Pairs that are counted before they are summed up.
@@ -63,14 +62,10 @@ def _pairs(
     return items.shape[0], filled
 
 
-class Popularity:
+class Popularity(Configured):
     """Recommends what is most frequent, to everyone. No vectors."""
 
     supports_vectors: ClassVar[bool] = False
-
-    def get_params(self) -> dict[str, Any]:
-        """No options."""
-        return {}
 
     def fit(self, sequences: Sequences, *, progress: Progress | None = None) -> Self:  # noqa: ARG002
         """Count."""
@@ -84,7 +79,7 @@ class Popularity:
         return np.tile(line, (len(histories), 1))
 
 
-class ItemKNN:
+class ItemKNN(Configured):
     """Items that stand near each other in sequences, by weighted co-occurrence counts. No vectors.
 
     The classical neighbourhood recommender (Deshpande & Karypis 2004), over windows of sequences.
@@ -123,10 +118,6 @@ class ItemKNN:
         self.recent = recent
         self.decay = decay
 
-    def get_params(self) -> dict[str, Any]:
-        """The options, by name."""
-        return params_of(self)
-
     def fit(self, sequences: Sequences, *, progress: Progress | None = None) -> Self:  # noqa: ARG002
         """Count pairs and weigh them.
 
@@ -135,8 +126,7 @@ class ItemKNN:
         InvalidOption
             An option out of its range.
         """
-        if self.window is not None:
-            check_option(self, "window", int, lambda v: v >= 1, "None or at least 1")
+        check_window(self)
         check_choice(self, "direction", ("both", "forward"))
         check_choice(self, "weighting", ("count", "cosine", "jaccard"))
         check_option(self, "shrinkage", float, lambda v: v >= 0, "a number of at least 0")
@@ -168,7 +158,7 @@ class ItemKNN:
         return csr_array((weights, (rows, columns)), shape=counts.shape)
 
 
-class PMIFactorization:
+class PMIFactorization(Configured):
     """Vectors from counts: weighted, then factorised by a truncated eigendecomposition.
 
     Levy & Goldberg 2014: skip-gram with k negatives factorises PMI − log k implicitly; here it is
@@ -221,10 +211,6 @@ class PMIFactorization:
         self.metric = metric
         self.seed = seed
 
-    def get_params(self) -> dict[str, Any]:
-        """The options, by name."""
-        return params_of(self)
-
     def fit(self, sequences: Sequences, *, progress: Progress | None = None) -> Self:  # noqa: ARG002
         """Count and factorise. Items without a positive weight get no vector.
 
@@ -245,20 +231,13 @@ class PMIFactorization:
             sequences.vocabulary[kept],
             self._factorise(weights[kept][:, kept]),
             Metric(self.metric),
-            {
-                "builder": "pmi",
-                "options": self.get_params(),
-                "sequences": len(sequences),
-                "events": len(sequences.items),
-                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            },
+            lineage_of("pmi", self, sequences),
         )
         return self
 
     def _check_options(self) -> None:
         check_option(self, "dim", int, lambda v: v >= 1, "a whole number of at least 1")
-        if self.window is not None:
-            check_option(self, "window", int, lambda v: v >= 1, "None or at least 1")
+        check_window(self)
         check_choice(self, "weighting", ("ppmi", "log", "sqrt"))
         check_option(self, "shift", float, lambda v: v >= 1, "a number of at least 1")
         check_option(self, "smoothing", float, lambda v: 0 < v <= 1, "above 0 and at most 1")

@@ -7,7 +7,6 @@ Mikolov et al. (2013).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -16,16 +15,17 @@ import numpy as np
 from ..core.behaviour import Sequences
 from ..core.errors import EmptyInput, UnsupportedError
 from ..core.metric import Metric
+from ..core.progress import Progress
 from ..core.vectors import FloatMatrix, VectorSet
-from .builder import Monitor, Progress
-from .options import check_choice, check_option, params_of
+from .builder import Monitor
+from .options import Configured, check_choice, check_option, lineage_of
 from .skipgram import SkipGram, SkipGramOptions
 
 #: gensim cuts a longer text silently; ours are handed over in pieces of this length.
 GENSIM_LONGEST_TEXT = 10_000
 
 
-class Item2Vec:
+class Item2Vec(Configured):
     """Item vectors from sequences of items.
 
     Parameters
@@ -117,10 +117,6 @@ class Item2Vec:
         self.seed = seed
         self.threads = threads
 
-    def get_params(self) -> dict[str, Any]:
-        """The options, by name."""
-        return params_of(self)
-
     def fit(
         self,
         sequences: Sequences,
@@ -172,15 +168,7 @@ class Item2Vec:
             sequences.vocabulary[kept],
             matrix,
             Metric.COSINE,
-            {
-                "builder": "item2vec",
-                "engine": self.engine,
-                "options": self.get_params(),
-                "sequences": len(sequences),
-                "events": len(sequences.items),
-                "items": len(kept),
-                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            },
+            lineage_of("item2vec", self, sequences, engine=self.engine, items=len(kept)),
         )
         return self
 
@@ -238,7 +226,7 @@ class Item2Vec:
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
         vocabulary = sequences.vocabulary[kept]
         trained = SkipGram(
-            _without_rare(sequences, kept),
+            sequences.over(kept),
             SkipGramOptions(
                 dim=self.dim,
                 window=self.window,
@@ -293,18 +281,6 @@ class Item2Vec:
         check_option(self, "alpha", float, lambda value: value > 0, "a number above 0")
         check_option(self, "ns_exponent", float, np.isfinite, "a finite number")
         check_option(self, "seed", int, lambda value: value >= 0, "a whole number of at least 0")
-
-
-def _without_rare(sequences: Sequences, kept: np.ndarray[Any, np.dtype[np.int64]]) -> Sequences:
-    """The sequences over the ``kept`` codes alone, renumbered in their order."""
-    if len(kept) == len(sequences.vocabulary):
-        return sequences
-    renumbered = np.full(len(sequences.vocabulary), -1, dtype=np.int32)
-    renumbered[kept] = np.arange(len(kept), dtype=np.int32)
-    codes = renumbered[sequences.items]
-    stays = codes >= 0
-    before = np.concatenate([[0], np.cumsum(stays)])
-    return Sequences(sequences.vocabulary[kept], codes[stays], before[sequences.offsets])
 
 
 class _Texts:

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
+from ..core.behaviour import Sequences
 from ..core.errors import InvalidOption
 
 
-def params_of(builder: object) -> dict[str, Any]:
-    """The options of a builder: its attributes that do not end in an underscore."""
-    return {name: value for name, value in vars(builder).items() if not name.endswith("_")}
+class Configured:
+    """A builder whose options are its attributes that do not end in an underscore."""
+
+    def get_params(self) -> dict[str, Any]:
+        """The options, by name."""
+        return {name: value for name, value in vars(self).items() if not name.endswith("_")}
+
+
+def lineage_of(name: str, builder: Configured, sequences: Sequences, **more: Any) -> dict[str, Any]:
+    """What the vectors of a builder say of where they come from."""
+    return {
+        "builder": name,
+        "options": builder.get_params(),
+        "sequences": len(sequences),
+        "events": len(sequences.items),
+        **more,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def check_window(builder: Any) -> None:
+    """Raise :class:`InvalidOption` unless ``window`` is None or a whole number of at least 1."""
+    if builder.window is not None:
+        check_option(builder, "window", int, lambda value: value >= 1, "None or at least 1")
 
 
 def check_choice(builder: object, name: str, choices: tuple[str, ...]) -> None:

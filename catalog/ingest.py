@@ -27,6 +27,7 @@ from ..core.errors import (
     UnmappedTable,
 )
 from ..core.ids import IdKind
+from ..core.progress import Progress
 from .bookkeeping import ingest_table
 from .candidates import is_among
 from .engines import translated_errors
@@ -43,8 +44,6 @@ from .tables import (
 )
 
 Files = Path | str | Sequence[Path | str]
-#: Called with (done, total, text).
-Progress = Callable[[int, int, str], None]
 
 # Other names under which a column is taken where its own is absent: case and "_" do not count.
 ALIASES = {

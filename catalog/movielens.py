@@ -7,7 +7,8 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from ..core.errors import InputError, MissingColumn
-from .ingest import IngestReport, Load, Progress, load
+from ..core.progress import Progress
+from .ingest import IngestReport, Load, load
 from .mapping import INTERACTION, ITEM
 from .reading import ColumnType, Field
 from .sources import open_source, quoted

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ..builders.builder import Progress as Report
+from ..core.progress import Progress as Report
 from ..space import Rows
 
 #: Progress and notes go to the error stream, so that the output can be piped.

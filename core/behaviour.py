@@ -58,6 +58,20 @@ class Sequences:
     def __iter__(self) -> Iterator[Codes]:
         return (self[at] for at in range(len(self)))
 
+    def where(self, kept: npt.NDArray[np.bool_]) -> Sequences:
+        """The sequences with only the events that are true in ``kept``; empty ones stay."""
+        before = np.concatenate([[0], np.cumsum(kept)])
+        offsets = before[self.offsets].astype(np.int64)
+        return Sequences(self.vocabulary, self.items[kept], offsets)
+
+    def over(self, rows: npt.NDArray[np.int64]) -> Sequences:
+        """Over the items ``rows`` of the vocabulary alone, renumbered in their order."""
+        renumbered = np.full(len(self.vocabulary), -1, dtype=np.int32)
+        renumbered[rows] = np.arange(len(rows), dtype=np.int32)
+        codes = renumbered[self.items]
+        kept = self.where(codes >= 0)
+        return Sequences(self.vocabulary[rows], codes[codes >= 0], kept.offsets)
+
     def counts(self) -> npt.NDArray[np.int64]:
         """How often each item of the vocabulary stands in the sequences, int64."""
         return np.bincount(self.items, minlength=len(self.vocabulary)).astype(np.int64)

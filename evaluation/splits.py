@@ -56,7 +56,7 @@ def leave_last_out(sequences: Sequences, *, skip: int = 0) -> Split:
     ends = sequences.offsets[1:] - skip
     return Split(
         "leave last out" if not skip else f"leave last out, {skip} skipped",
-        _keep(sequences, _heads(sequences, known)),
+        sequences.where(_heads(sequences, known)),
         _pick(sequences, sequences.offsets[:-1][tested], ends[tested] - 1),
         _pick(sequences, ends[tested] - 1, ends[tested]),
     )
@@ -88,7 +88,7 @@ def by_time(interactions: Interactions, *, share: float = 0.2) -> Split:
     tested = (known > 0) & (known < np.diff(bounds))
     return Split(
         f"by time, the last {share:.0%}",
-        _keep(whole, _heads(whole, known)),
+        whole.where(_heads(whole, known)),
         _pick(whole, bounds[:-1][tested], (bounds[:-1] + known)[tested]),
         _pick(whole, (bounds[:-1] + known)[tested], bounds[1:][tested]),
     )
@@ -171,14 +171,6 @@ def _heads(sequences: Sequences, lengths: npt.NDArray[np.int64]) -> Mask:
     return found
 
 
-def _keep(sequences: Sequences, kept: Mask) -> Sequences:
-    """The sequences with only the ``kept`` events; empty ones stay."""
-    total = np.concatenate([[0], np.cumsum(kept)])
-    return Sequences(
-        sequences.vocabulary, sequences.items[kept], total[sequences.offsets].astype(np.int64)
-    )
-
-
 def _pick(
     sequences: Sequences, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
 ) -> Sequences:
@@ -193,7 +185,7 @@ def _pick(
 
 def _divided(sequences: Sequences, held: Mask, name: str) -> Split:
     """Held events are targets, the others train and are histories."""
-    train, targets = _keep(sequences, ~held), _keep(sequences, held)
+    train, targets = sequences.where(~held), sequences.where(held)
     tested = (np.diff(train.offsets) > 0) & (np.diff(targets.offsets) > 0)
     return Split(
         name,
