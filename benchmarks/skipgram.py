@@ -28,7 +28,9 @@ from itemspace.evaluation import evaluate, leave_last_out
 WINDOW, NEGATIVES, SAMPLE, EPOCHS = 5, 5, 1e-3, 5
 
 
-def native(train: Sequences, dim: int, threads: int) -> tuple[float, np.ndarray]:
+def native(
+    train: Sequences, dim: int, threads: int, deterministic: bool
+) -> tuple[float, np.ndarray]:
     options = SkipGramOptions(
         dim=dim,
         window=WINDOW,
@@ -41,6 +43,7 @@ def native(train: Sequences, dim: int, threads: int) -> tuple[float, np.ndarray]
         alpha=0.025,
         seed=1,
         threads=threads,
+        deterministic=deterministic,
     )
     trained = SkipGram(train, options)
     started = time.perf_counter()
@@ -90,11 +93,13 @@ def main() -> None:
         file = Path(folder) / "corpus.txt"
         for dim in options.dims:
             contenders: dict[str, Callable[[], tuple[float, np.ndarray]]] = {
-                "native": lambda dim=dim: native(train, dim, options.threads),
+                "native": lambda dim=dim: native(train, dim, options.threads, False),
+                "native, deterministic": lambda dim=dim: native(train, dim, options.threads, True),
                 "gensim, lists": lambda dim=dim: gensim(train, dim, options.threads, None),
                 "gensim, corpus_file": lambda dim=dim: gensim(train, dim, options.threads, file),
             }
             contenders["native"]()  # compiles
+            contenders["native, deterministic"]()
             speeds: dict[str, list[float]] = {name: [] for name in contenders}
             hits: dict[str, list[float]] = {name: [] for name in contenders}
             for _ in range(options.rounds):

@@ -1,4 +1,4 @@
-"""Item2vec: skip-gram with negative sampling over item sequences, on gensim or our own kernel.
+"""Item2vec: skip-gram with negative sampling over item sequences, on our own kernel or gensim.
 
 Barkan & Koenigstein, "Item2Vec: Neural Item Embedding for Collaborative Filtering" (2016), after
 Mikolov et al. (2013).
@@ -6,23 +6,33 @@ Mikolov et al. (2013).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from ..core.behaviour import Sequences
-from ..core.errors import EmptyInput, UnsupportedError
+from ..core.errors import CorruptData, EmptyInput, UnsupportedError, UsageError
+from ..core.ids import Ids
 from ..core.metric import Metric
 from ..core.progress import Progress
-from ..core.vectors import FloatMatrix, VectorSet
+from ..core.storage import open_directory, verify_directory, write_directory
+from ..core.vectors import FloatMatrix, VectorSet, ids_from_arrays
 from .builder import Monitor
-from .options import Configured, check_choice, check_option, lineage_of
-from .skipgram import SkipGram, SkipGramOptions
+from .options import (
+    Configured,
+    OneOf,
+    Real,
+    SearchSpace,
+    Whole,
+    check_choice,
+    check_option,
+    check_window,
+    lineage_of,
+)
+from .skipgram import Counts, SkipGram, SkipGramOptions, Start
 
-#: gensim cuts a longer text silently; ours are handed over in pieces of this length.
-GENSIM_LONGEST_TEXT = 10_000
+_KIND, _FORMAT = "item2vec model", 1
 
 
 class Item2Vec(Configured):
@@ -34,7 +44,9 @@ class Item2Vec(Configured):
         Dimensions of the vectors, at least 1.
     window
         Items within this distance in a sequence are each other's context; the distance used is
-        drawn uniformly from 1 to ``window`` for each position, as in word2vec. At least 1.
+        drawn uniformly from 1 to ``window`` for each position, as in word2vec. At least 1; or
+        ``None``: a sequence is a basket, each item is every other's context, and the time grows
+        with the square of its length.
     negatives
         Noise items drawn for each pair, at least 1.
     epochs
@@ -50,20 +62,27 @@ class Item2Vec(Configured):
         word2vec's; the best value depends on the data (Caselles-Dupré et al. 2018).
     alpha
         Learning rate at the start, falling linearly to a thousandth of it; above 0.
+    half_life
+        Time decay: an event counts half as much for every so many seconds that it is older than
+        the newest, above 0; ``None``: all alike. It then is the middle of a window in so many of
+        the epochs, and still the context of newer ones. Needs sequences with times.
     engine
-        ``gensim``, or ``native``: :mod:`.skipgram`, which shares the noise items among the inputs
-        of a window, takes the sequences in a new order in each epoch, and reports a true loss.
+        ``native``: :mod:`.skipgram_kernel`, which shares the noise items among the inputs of a
+        window, takes the sequences in a new order in each epoch, and reports a true loss; or
+        ``gensim``, which has none of the options below, nor ``half_life``.
     keep_places
-        For ``native``: whether a dropped item keeps its place, so that its neighbours do not
-        move together.
+        Whether a dropped item keeps its place, so that its neighbours do not move together.
     average_outputs
-        For ``native``: whether an item's vector is the mean of its input and its output vector.
+        Whether an item's vector is the mean of its input and its output vector.
     patience
         With a ``monitor``: stop when so many epochs in a row brought nothing better, at least 1;
         ``None`` trains all epochs.
+    deterministic
+        Whether the same seed gives the same vectors at any number of threads, on machines of one
+        kind; see :class:`.SkipGram`. It costs speed (docs/figures.md).
     seed, threads
-        The same seed gives the same vectors at ``threads=1`` only: with more, the order of the
-        updates is a race.
+        Without ``deterministic`` the same seed gives the same vectors at ``threads=1`` only: with
+        more, the order of the updates is a race.
 
     Attributes
     ----------
@@ -72,8 +91,10 @@ class Item2Vec(Configured):
     scores_ : list of float
         What ``monitor`` said of each epoch.
     loss_ : list of float
-        For ``native``: the mean loss of a pair in each epoch; a pair's is −log σ(u·v⁺) −
+        For ``native``: the mean loss of a pair in each epoch, float64; a pair's is −log σ(u·v⁺) −
         Σ log σ(−u·v⁻).
+    skipgram_ : SkipGram
+        For ``native``: the trained state, input and output vectors after the last epoch.
 
     Notes
     -----
@@ -83,22 +104,35 @@ class Item2Vec(Configured):
     """
 
     supports_vectors: ClassVar[bool] = True
+    supports_monitor: ClassVar[bool] = True
+    search_space: ClassVar[SearchSpace] = {
+        "window": Whole(1, 20, log=True),
+        "epochs": Whole(5, 100, log=True),
+        "negatives": Whole(2, 20, log=True),
+        "sample": Real(1e-5, 1e-1, log=True),
+        "ns_exponent": Real(-1, 1),
+        "alpha": Real(0.01, 0.2, log=True),
+        "min_count": Whole(1, 5),
+        "average_outputs": OneOf((False, True)),
+    }
 
     def __init__(
         self,
         *,
         dim: int = 64,
-        window: int = 5,
+        window: int | None = 5,
         negatives: int = 5,
         epochs: int = 10,
         min_count: int = 1,
         sample: float = 1e-3,
         ns_exponent: float = 0.75,
         alpha: float = 0.025,
-        engine: Literal["gensim", "native"] = "gensim",
+        half_life: float | None = None,
+        engine: Literal["native", "gensim"] = "native",
         keep_places: bool = False,
         average_outputs: bool = False,
         patience: int | None = None,
+        deterministic: bool = False,
         seed: int = 1,
         threads: int = 2,
     ) -> None:
@@ -110,10 +144,12 @@ class Item2Vec(Configured):
         self.sample = sample
         self.ns_exponent = ns_exponent
         self.alpha = alpha
+        self.half_life = half_life
         self.engine = engine
         self.keep_places = keep_places
         self.average_outputs = average_outputs
         self.patience = patience
+        self.deterministic = deterministic
         self.seed = seed
         self.threads = threads
 
@@ -134,113 +170,116 @@ class Item2Vec(Configured):
             which epoch's vectors are kept, and with ``patience`` when to stop. ``native`` only.
         checkpoint
             A folder for the state after each epoch. A fit that finds one there goes on with it;
-            at one thread it ends with the same vectors as without the interruption (except that
-            ``monitor`` judges anew from there). ``native`` only.
+            at one thread, or ``deterministic``, it ends with the same vectors as without the
+            interruption (except that ``monitor`` judges anew from there). ``native`` only.
 
         Raises
         ------
         InvalidOption
-            An option out of its range, or a checkpoint of other options or sequences.
+            An option out of its range, a checkpoint of other options or sequences, or an ``alpha``
+            at which training diverges.
         UnsupportedError
-            ``monitor`` or ``checkpoint`` with gensim.
+            What gensim cannot do.
         EmptyInput
             No item is seen ``min_count`` times, or no sequence has two items.
         """
         self._check_options()
-        counts = sequences.counts()
-        kept = np.flatnonzero(counts >= self.min_count)
-        if not len(kept) or not np.any(np.diff(sequences.offsets) >= 2):
-            raise EmptyInput(
-                f"Nothing to learn from: {len(sequences):,} sequences, of which "
-                f"{int(np.count_nonzero(np.diff(sequences.offsets) >= 2)):,} have two items or "
-                f"more, and {len(kept):,} items seen at least {self.min_count} times.",
-                path="sequences",
-            )
-        if self.engine == "native":
-            matrix = self._train_native(sequences, kept, progress, monitor, checkpoint)
-        elif monitor is not None or checkpoint is not None:
-            raise UnsupportedError(
-                "gensim can neither be monitored nor resumed; use engine='native'."
-            )
-        else:
-            matrix = self._train_gensim(sequences, counts, kept, progress)
-        self.item_vectors_ = VectorSet(
-            sequences.vocabulary[kept],
-            matrix,
-            Metric.COSINE,
-            lineage_of("item2vec", self, sequences, engine=self.engine, items=len(kept)),
-        )
-        return self
+        counts = self._counts(sequences)
+        if self.engine == "gensim":
+            self._refuse_beyond_gensim(monitor is not None or checkpoint is not None)
+            from .gensim_engine import train_with_gensim
 
-    def _train_gensim(
+            matrix = train_with_gensim(sequences, counts, self._kernel_options(), progress)
+            ids = sequences.vocabulary[np.flatnonzero(counts)]
+            self.item_vectors_ = self._vector_set(ids, matrix, sequences)
+            return self
+        known = sequences.over(np.flatnonzero(counts))
+        return self._train(known, None, progress, monitor, checkpoint)
+
+    def update(
         self,
         sequences: Sequences,
-        counts: np.ndarray[Any, np.dtype[np.int64]],
-        kept: np.ndarray[Any, np.dtype[np.int64]],
-        progress: Progress | None,
-    ) -> np.ndarray[Any, np.dtype[np.float32]]:
-        from gensim.models import Word2Vec
-        from gensim.models.callbacks import CallbackAny2Vec
+        *,
+        freeze: bool = False,
+        progress: Progress | None = None,
+        monitor: Monitor | None = None,
+    ) -> Self:
+        """Go on training with new sequences, after :meth:`fit` or :meth:`load`.
 
-        class Report(CallbackAny2Vec):  # type: ignore[misc]
-            done = 0
+        Items that are new get vectors in the space of the old ones: they start fresh and are
+        trained beside them. The options are those of this builder, the learning rate starts again
+        at ``alpha``, and counts go on from where they were. What that is worth against training
+        anew on everything: docs/figures.md.
 
-            def on_epoch_end(self, model: Any) -> None:
-                self.done += 1
-                if progress is not None:
-                    progress(self.done, model.epochs, "training")
+        Parameters
+        ----------
+        sequences
+            New ones alone, over any vocabulary of the same kind of ids.
+        freeze
+            Whether the vectors of items known before stay exactly as they are.
 
-        model = Word2Vec(
-            vector_size=self.dim,
-            window=self.window,
-            negative=self.negatives,
-            sg=1,
-            hs=0,
-            min_count=1,
-            sample=self.sample,
-            ns_exponent=self.ns_exponent,
-            alpha=self.alpha,
-            min_alpha=self.alpha / 1000,
-            seed=self.seed,
-            workers=self.threads,
+        Raises
+        ------
+        UsageError
+            Nothing was trained before, or with gensim.
+        InvalidOption, EmptyInput
+            As :meth:`fit`; also another ``dim`` than before.
+        """
+        if not hasattr(self, "skipgram_"):
+            raise UsageError("There is nothing to update; fit with engine='native', or load.")
+        self._check_options()
+        before = self.skipgram_
+        check_option(
+            self, "dim", int, lambda dim: dim == before.options.dim, f"{before.options.dim}, as before"
         )
-        model.build_vocab_from_freq({int(c): int(counts[c]) for c in kept})
-        texts = _Texts(sequences)
-        model.train(
-            texts,
-            total_examples=texts.count,
-            total_words=len(sequences.items),
-            epochs=self.epochs,
-            callbacks=[Report()],
-        )
-        places = [model.wv.key_to_index[int(code)] for code in kept]
-        return np.ascontiguousarray(model.wv.vectors[places])
+        counts = self._counts(sequences)
+        fresh = (counts > 0) & (self.ids_.rows_of(sequences.vocabulary) < 0)
+        ids = self.ids_.concat(sequences.vocabulary[np.flatnonzero(fresh)])
+        start = Start(before.inputs, before.outputs, before.counts, freeze)
+        return self._train(sequences.onto(ids), start, progress, monitor, None)
 
-    def _train_native(
+    def save(self, path: str | Path) -> None:
+        """Write what :meth:`update` needs as a new directory: both kinds of vectors, and counts."""
+        trained = self.skipgram_
+        arrays = {
+            "inputs": trained.inputs,
+            "outputs": trained.outputs,
+            "counts": trained.counts,
+            **self.ids_.buffers,
+        }
+        write_directory(Path(path), _KIND, _FORMAT, arrays, {"options": self.get_params()})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """A builder as :meth:`save` left it.
+
+        Raises :class:`CorruptData`, or :class:`MissingData` where there is nothing.
+        """
+        verify_directory(Path(path), _KIND, _FORMAT)
+        meta, arrays = open_directory(Path(path), _KIND, _FORMAT)
+        try:
+            builder, ids = cls(**meta["options"]), ids_from_arrays(arrays)
+            start = Start(arrays["inputs"], arrays["outputs"], arrays["counts"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptData(f"{path} is no whole model: {error}.", path=str(path)) from error
+        nothing = Sequences(ids, np.empty(0, np.int32), np.zeros(1, np.int64))
+        builder.ids_ = ids
+        builder.skipgram_ = SkipGram(nothing, builder._kernel_options(), start=start)
+        builder.item_vectors_ = builder._vector_set(
+            ids, builder._vectors_of(builder.skipgram_), nothing
+        )
+        return builder
+
+    def _train(
         self,
         sequences: Sequences,
-        kept: np.ndarray[Any, np.dtype[np.int64]],
+        start: Start | None,
         progress: Progress | None,
         monitor: Monitor | None,
         checkpoint: str | Path | None,
-    ) -> np.ndarray[Any, np.dtype[np.float32]]:
-        vocabulary = sequences.vocabulary[kept]
-        trained = SkipGram(
-            sequences.over(kept),
-            SkipGramOptions(
-                dim=self.dim,
-                window=self.window,
-                shrink=True,
-                negatives=self.negatives,
-                epochs=self.epochs,
-                sample=self.sample,
-                keep_places=self.keep_places,
-                ns_exponent=self.ns_exponent,
-                alpha=self.alpha,
-                seed=self.seed,
-                threads=self.threads,
-            ),
-        )
+    ) -> Self:
+        weights = None if self.half_life is None else sequences.decay(self.half_life)
+        trained = SkipGram(sequences, self._kernel_options(), weights=weights, start=start)
         folder = None if checkpoint is None else Path(checkpoint)
         if folder is not None:
             trained.resume(folder)
@@ -256,42 +295,79 @@ class Item2Vec(Configured):
             if monitor is None:
                 best = vectors
                 continue
-            self.scores_.append(monitor(VectorSet(vocabulary, vectors, Metric.COSINE)))
+            self.scores_.append(monitor(VectorSet(sequences.vocabulary, vectors, Metric.COSINE)))
             at = int(np.argmax(self.scores_))
             if at == len(self.scores_) - 1:
-                best = vectors.copy()
+                best = vectors
             if self.patience is not None and len(self.scores_) - 1 - at >= self.patience:
                 break
-        self.loss_ = trained.losses
-        return best
+        self.ids_, self.skipgram_, self.loss_ = sequences.vocabulary, trained, trained.losses
+        self.item_vectors_ = self._vector_set(sequences.vocabulary, best, sequences)
+        return self
 
     def _vectors_of(self, trained: SkipGram) -> FloatMatrix:
         if self.average_outputs:
             return np.add(trained.inputs, trained.outputs) * np.float32(0.5)
-        return trained.inputs
+        return trained.inputs.copy()
+
+    def _vector_set(self, ids: Ids, matrix: FloatMatrix, sequences: Sequences) -> VectorSet:
+        lineage = lineage_of("item2vec", self, sequences, engine=self.engine, items=len(ids))
+        return VectorSet(ids, matrix, Metric.COSINE, lineage)
+
+    def _counts(self, sequences: Sequences) -> Counts:
+        """How often each item is seen, 0 below ``min_count``."""
+        counts = sequences.counts()
+        counts[counts < self.min_count] = 0
+        pairs = int(np.count_nonzero(np.diff(sequences.offsets) >= 2))
+        if not counts.any() or not pairs:
+            raise EmptyInput(
+                f"Nothing to learn from: {len(sequences):,} sequences, of which {pairs:,} have two "
+                f"items or more, and {np.count_nonzero(counts):,} items seen at least "
+                f"{self.min_count} times.",
+                path="sequences",
+            )
+        return counts
+
+    def _kernel_options(self) -> SkipGramOptions:
+        return SkipGramOptions(
+            dim=self.dim,
+            window=self.window,
+            shrink=self.window is not None,
+            negatives=self.negatives,
+            epochs=self.epochs,
+            sample=self.sample,
+            keep_places=self.keep_places,
+            ns_exponent=self.ns_exponent,
+            alpha=self.alpha,
+            seed=self.seed,
+            threads=self.threads,
+            deterministic=self.deterministic,
+        )
+
+    def _refuse_beyond_gensim(self, steered: bool) -> None:
+        beyond = {
+            "a monitor or checkpoints": steered,
+            "half_life": self.half_life is not None,
+            "keep_places": self.keep_places,
+            "average_outputs": self.average_outputs,
+            "deterministic": self.deterministic and self.threads > 1,
+        }
+        wanted = [name for name, asked in beyond.items() if asked]
+        if wanted:
+            raise UnsupportedError(
+                f"gensim has no {', '.join(wanted)}; use engine='native', or leave it out."
+            )
 
     def _check_options(self) -> None:
-        check_choice(self, "engine", ("gensim", "native"))
+        check_choice(self, "engine", ("native", "gensim"))
+        check_window(self)
         if self.patience is not None:
             check_option(self, "patience", int, lambda value: value >= 1, "None or at least 1")
-        at_least_one = ("dim", "window", "negatives", "epochs", "min_count", "threads")
-        for name in at_least_one:
+        if self.half_life is not None:
+            check_option(self, "half_life", float, lambda value: value > 0, "None or above 0")
+        for name in ("dim", "negatives", "epochs", "min_count", "threads"):
             check_option(self, name, int, lambda value: value >= 1, "a whole number of at least 1")
         check_option(self, "sample", float, lambda value: value >= 0, "a number of at least 0")
         check_option(self, "alpha", float, lambda value: value > 0, "a number above 0")
         check_option(self, "ns_exponent", float, np.isfinite, "a finite number")
         check_option(self, "seed", int, lambda value: value >= 0, "a whole number of at least 0")
-
-
-class _Texts:
-    """Sequences as gensim wants to iterate them: again and again, lists of at most 10,000."""
-
-    def __init__(self, sequences: Sequences) -> None:
-        self._sequences = sequences
-        lengths = np.diff(sequences.offsets)
-        self.count = int(np.sum(-(-lengths // GENSIM_LONGEST_TEXT)))
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for codes in self._sequences:
-            for start in range(0, len(codes), GENSIM_LONGEST_TEXT):
-                yield codes[start : start + GENSIM_LONGEST_TEXT].tolist()

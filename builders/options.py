@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,3 +58,32 @@ def check_option(
         raise InvalidOption(
             f"{name} is {expected}; received {value!r}.", option=name, received=value
         )
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from ``low`` to ``high``, both included; ``log``: searched by magnitude."""
+
+    low: int
+    high: int
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Real:
+    """A number from ``low`` to ``high``; ``log``: searched by magnitude."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of the values, without an order."""
+
+    values: tuple[Any, ...]
+
+
+#: What may be searched for each option; a builder's ``search_space`` is its default.
+SearchSpace = Mapping[str, Whole | Real | OneOf]

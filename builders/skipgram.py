@@ -1,38 +1,52 @@
-"""Skip-gram with negative sampling, in numba, on flat integer sequences.
+"""Skip-gram with negative sampling: the trained state, its epochs, threads and checkpoints.
 
-Mikolov et al. 2013, "Distributed Representations of Words and Phrases". For each position the
-items around it are the inputs, the item itself and drawn noise items the outputs; the objective is
-Σ log σ(u·v⁺) + Σ log σ(−u·v⁻).
-
-Departure, after Ji et al. 2016 (pWord2Vec, "HogBatch"): the noise items are drawn once for a
-position and shared by all inputs of its window, and the outputs are updated once, when the window
-is done. That turns many vector products into a small matrix product that stays in the cache.
+The arithmetic is in :mod:`.skipgram_kernel`.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from math import exp, log
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.behaviour import Codes, Offsets, Sequences
 from ..core.errors import InvalidOption
-from ..core.jit import fast_kernel, kernel
 from ..core.storage import open_directory, verify_directory, write_directory
 from ..core.vectors import FloatMatrix
+from .sampling import Floats, alias_table, keep_probabilities, noise_distribution
+from .skipgram_kernel import (
+    LANES,
+    Sampling,
+    Table,
+    Window,
+    add_to_shared,
+    train_privately,
+    train_sequences,
+)
 
-Floats = npt.NDArray[np.float32]
-Wide = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+Result = tuple[float, int]
+"""The loss and the pairs of a chunk."""
+Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 #: Events that one thread takes at a time: the learning rate and the random numbers are a chunk's.
 CHUNK = 10_000
-_KIND, _FORMAT = "skip-gram state", 1
+#: With ``deterministic``: chunks that start from the same vectors.
+GROUP = 8
+_KIND, _FORMAT = "skip-gram state", 2
+
+
+class _Job(NamedTuple):
+    chunk: int
+    alpha: np.float32
+    seed: np.uint64
 
 
 @dataclass(frozen=True)
@@ -40,7 +54,8 @@ class SkipGramOptions:
     """What the kernel is told; see :class:`~itemspace.builders.item2vec.Item2Vec`."""
 
     dim: int
-    window: int
+    window: int | None
+    """``None``: the whole sequence."""
     shrink: bool
     """Whether the window used is drawn from 1 to ``window`` for each position."""
     negatives: int
@@ -53,6 +68,19 @@ class SkipGramOptions:
     alpha: float
     seed: int
     threads: int
+    deterministic: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What an earlier training left, of the first items of the vocabulary."""
+
+    inputs: FloatMatrix
+    outputs: FloatMatrix
+    counts: Counts
+    """How often each item was seen; counts again for noise and subsampling."""
+    frozen: bool = False
+    """Whether these items keep their vectors."""
 
 
 class SkipGram:
@@ -61,24 +89,75 @@ class SkipGram:
     The random numbers of a chunk depend on the seed, the epoch and the chunk alone. With one
     thread the result is the same each time; with more, threads write to shared vectors without
     locks (Niu et al. 2011, "Hogwild!"), and the order of their updates is a race.
+
+    With ``deterministic`` it is the same at any number of threads, on machines of one kind: the
+    chunks of a group train on private copies of the rows that they need, all from the same
+    vectors, and what they added is added up in their order (local steps as in Zinkevich et al.
+    2010, but summed up instead of averaged, so chunks are small; see :func:`private_chunk`).
+    Threads beyond ``GROUP`` have nothing to do.
+
+    Parameters
+    ----------
+    weights
+        For each event the share of the epochs in which it is a position, in [0, 1], float32;
+        ``None``: all.
+    start
+        Vectors to go on from; items after them start fresh.
     """
 
-    def __init__(self, sequences: Sequences, options: SkipGramOptions) -> None:
+    def __init__(
+        self,
+        sequences: Sequences,
+        options: SkipGramOptions,
+        *,
+        weights: Floats | None = None,
+        start: Start | None = None,
+    ) -> None:
         self._sequences, self.options = sequences, options
-        counts = sequences.counts()
+        #: How often each item was seen, now and before; int64.
+        self.counts: Counts = sequences.counts()
+        old = 0 if start is None else len(start.counts)
+        shape = (len(self.counts) + 1, -(-options.dim // LANES) * LANES)
         rng = np.random.default_rng(options.seed)
-        shape = (len(counts), options.dim)
-        #: (items, dim) float32: the items' vectors.
-        self.inputs: FloatMatrix = ((rng.random(shape, np.float32) - 0.5) / options.dim).astype(
-            np.float32
-        )
-        #: (items, dim) float32: the vectors of items as outputs; zero at first.
-        self.outputs: FloatMatrix = np.zeros(shape, dtype=np.float32)
+        self._inputs: FloatMatrix = np.zeros(shape, dtype=np.float32)
+        self._outputs: FloatMatrix = np.zeros(shape, dtype=np.float32)
+        self.inputs[:] = (rng.random(self.inputs.shape, np.float32) - 0.5) / options.dim
+        if start is not None:
+            self.inputs[:old], self.outputs[:old] = start.inputs, start.outputs
+            self.counts[:old] += start.counts
+        frozen = old if start is not None and start.frozen else 0
         #: Mean loss of a pair in each epoch so far: −log σ(u·v⁺) − Σ log σ(−u·v⁻), float64.
         self.losses: list[float] = []
-        self._keep = keep_probabilities(counts, options.sample)
-        self._thresholds, self._aliases = alias_table(noise_distribution(counts, options))
-        self._bounds = _chunks(sequences.offsets)
+        noise = noise_distribution(self.counts, options.ns_exponent)
+        self._sampling = Sampling(
+            keep_probabilities(self.counts, options.sample),
+            np.empty(0, dtype=np.float32) if weights is None else weights,
+            *alias_table(noise),
+        )
+        longest = int(np.diff(sequences.offsets).max(initial=1))
+        self._window = Window(
+            longest if options.window is None else min(options.window, longest),
+            options.shrink and options.window is not None,
+            options.keep_places,
+        )
+        #: What :func:`train_sequences` does with each chunk alike.
+        self._rules = (self._sampling, self._window, options.negatives, frozen)
+        size = CHUNK
+        if options.deterministic and len(sequences):
+            shares = self._sampling.keep * self.counts / max(1, self.counts.sum())
+            busiest = float((shares + options.negatives * noise).max())
+            size = private_chunk(busiest, self._window, np.diff(sequences.offsets), options.alpha)
+        self._bounds = _chunks(sequences.offsets, size)
+
+    @property
+    def inputs(self) -> FloatMatrix:
+        """(items, dim) float32, a view: the items' vectors."""
+        return self._inputs[:-1, : self.options.dim]
+
+    @property
+    def outputs(self) -> FloatMatrix:
+        """(items, dim) float32, a view: the vectors of items as outputs; zero at first."""
+        return self._outputs[:-1, : self.options.dim]
 
     @property
     def epoch(self) -> int:
@@ -86,19 +165,40 @@ class SkipGram:
         return len(self.losses)
 
     def train_epoch(self) -> float:
-        """One pass over the sequences, in a new order; returns the mean loss of a pair."""
+        """One pass over the sequences, in a new order; returns the mean loss of a pair.
+
+        Raises
+        ------
+        InvalidOption
+            The vectors grew beyond all bounds.
+        """
         order = np.random.default_rng((self.options.seed, self.epoch)).permutation(
             len(self._bounds) - 1
         )
-        jobs = list(enumerate(order.tolist()))
-        if self.options.threads == 1:
-            results = [self._train_chunk(*job) for job in jobs]
-        else:
-            with ThreadPoolExecutor(self.options.threads) as pool:
-                results = list(pool.map(lambda job: self._train_chunk(*job), jobs))
+        seeds = np.random.SeedSequence((self.options.seed, self.epoch)).generate_state(
+            len(order), np.uint64
+        )
+        places = self.epoch * len(order) + np.arange(len(order))
+        left = 1 - places / (self.options.epochs * len(order))
+        alphas = (self.options.alpha * np.maximum(1e-3, left)).astype(np.float32)
+        jobs = [_Job(*job) for job in zip(order.tolist(), alphas, seeds[order], strict=True)]
+        with ThreadPoolExecutor(self.options.threads) as pool:
+            run = map if self.options.threads == 1 else pool.map
+            if self.options.deterministic:
+                results = self._train_in_groups(jobs, run)
+            else:
+                results = list(run(self._train_in_place, jobs))
         pairs = sum(pairs for _, pairs in results)
-        self.losses.append(sum(loss for loss, _ in results) / pairs if pairs else 0.0)
-        return self.losses[-1]
+        loss = sum(loss for loss, _ in results) / pairs if pairs else 0.0
+        if not np.isfinite(loss) or not np.isfinite(self.inputs).all():
+            raise InvalidOption(
+                f"The vectors grew beyond all bounds in epoch {self.epoch + 1} with an alpha of "
+                f"{self.options.alpha}; choose a lower one.",
+                option="alpha",
+                received=self.options.alpha,
+            )
+        self.losses.append(loss)
+        return loss
 
     def save(self, folder: Path) -> None:
         """Write the state after an epoch into a folder, whole or not at all; older states go."""
@@ -114,7 +214,8 @@ class SkipGram:
     def resume(self, folder: Path) -> bool:
         """Take up the newest state in a folder; returns whether there was one.
 
-        With one thread, the result is then that of a training without interruption.
+        With one thread, or ``deterministic``, the result is then that of a training without
+        interruption.
 
         Raises
         ------
@@ -135,224 +236,107 @@ class SkipGram:
                 option="checkpoint",
                 received=str(folder),
             )
-        self.inputs, self.outputs = np.array(arrays["inputs"]), np.array(arrays["outputs"])
+        self.inputs[:], self.outputs[:] = arrays["inputs"], arrays["outputs"]
         self.losses = list(meta["losses"])
         return True
 
     def fingerprint(self) -> str:
-        """SHA-256 of the options (threads aside) and the sequences."""
-        facts = {**asdict(self.options), "threads": None}
+        """SHA-256 of the options (threads aside), the sequences and what it started from."""
+        facts = {**asdict(self.options), "threads": None, "frozen": self._rules[-1]}
         digest = sha256(json.dumps(facts, sort_keys=True).encode())
-        for array in (self._sequences.items, self._sequences.offsets):
+        sequences = self._sequences
+        for array in (sequences.items, sequences.offsets, self.counts, self._sampling.weights):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
-    def _train_chunk(self, place: int, chunk: int) -> tuple[float, int]:
-        options, chunks = self.options, len(self._bounds) - 1
-        done = (self.epoch * chunks + place) / (options.epochs * chunks)
-        seed = np.random.SeedSequence((options.seed, self.epoch, chunk)).generate_state(
-            1, np.uint64
-        )
+    def _train_in_place(self, job: _Job) -> Result:
         loss, pairs = train_sequences(
             self._sequences.items,
             self._sequences.offsets,
-            int(self._bounds[chunk]),
-            int(self._bounds[chunk + 1]),
-            self.inputs,
-            self.outputs,
-            self._keep,
-            self._thresholds,
-            self._aliases,
-            options.window,
-            options.shrink,
-            options.keep_places,
-            options.negatives,
-            np.float32(options.alpha * max(1e-3, 1 - done)),
-            seed[0],
+            int(self._bounds[job.chunk]),
+            int(self._bounds[job.chunk + 1]),
+            _in_place(self._inputs),
+            _in_place(self._outputs),
+            *self._rules,
+            job.alpha,
+            job.seed,
         )
         return float(loss), int(pairs)
 
+    def _train_in_groups(self, jobs: list[_Job], run: Run) -> list[Result]:
+        """Train each group's chunks privately, then add up what they changed, in their order."""
+        threads = min(self.options.threads, GROUP)
+        cuts = np.linspace(0, len(self.counts), threads + 1).astype(np.int64).tolist()
+        events = int(np.diff(self._sequences.offsets[self._bounds]).max(initial=0))
+        inputs = _private(self._inputs, events)
+        outputs = _private(self._outputs, events * (1 + self.options.negatives))
+        losses, pairs = np.zeros(len(jobs)), np.zeros(len(jobs), dtype=np.int64)
+        chunks, seeds = np.array([job.chunk for job in jobs]), np.array([job.seed for job in jobs])
+        alphas = np.array([job.alpha for job in jobs])
 
-def keep_probabilities(counts: npt.NDArray[np.int64], sample: float) -> Floats:
-    """The share of each item's events that is kept: (√(f/t) + 1)·t/f, at most 1.
+        for at in range(0, len(jobs), GROUP):
+            group = slice(at, at + GROUP)
 
-    word2vec.c's formula, f the item's share of all events, t ``sample``; 0 keeps all.
+            def train(thread: int, group: slice = group) -> None:
+                train_privately(
+                    self._sequences.items,
+                    self._sequences.offsets,
+                    self._bounds,
+                    chunks[group],
+                    inputs,
+                    outputs,
+                    self._rules,
+                    alphas[group],
+                    seeds[group],
+                    thread,
+                    threads,
+                    losses[group],
+                    pairs[group],
+                )
+
+            def merge(part: int, places: int = len(chunks[group])) -> None:
+                add_to_shared(inputs, places, cuts[part], cuts[part + 1])
+                add_to_shared(outputs, places, cuts[part], cuts[part + 1])
+
+            list(run(train, range(threads)))
+            list(run(merge, range(threads)))
+        return list(zip(losses.tolist(), pairs.tolist(), strict=True))
+
+
+def private_chunk(busiest: float, window: Window, lengths: Offsets, alpha: float) -> int:
+    """Events of a chunk, so that the steps of a group on one row add up to a stable one.
+
+    The steps of a group are all taken from the same vectors, so together they must not overshoot.
+    On one row they are about α · contexts · (events of the group) · ``busiest``, the last being
+    how often a position has the busiest row as an output; measured, training diverges where that
+    is above about 20 and is as good as without groups up to 10 (the Deezer sequences, α of .025
+    and .1, window 5). Taken is 6, and at most 1,000 events.
     """
-    if sample == 0:
-        return np.ones(len(counts), dtype=np.float32)
-    shares = np.maximum(counts / max(1, counts.sum()), 1e-300)
-    kept: Floats = np.minimum(1, (np.sqrt(shares / sample) + 1) * sample / shares)
-    return kept.astype(np.float32)
+    most = window.reach + 1 if window.shrink else 2 * window.reach
+    contexts = np.average(np.clip(lengths - 1, 0, most), weights=np.maximum(lengths, 1))
+    return int(np.clip(6 / (alpha * max(1.0, contexts) * busiest * GROUP), 1, 1_000))
 
 
-def noise_distribution(counts: npt.NDArray[np.int64], options: SkipGramOptions) -> Wide:
-    """P(i) ∝ count(i) ** ns_exponent over the items that occur; sums to 1."""
-    weights = np.zeros(len(counts))
-    seen = counts > 0
-    weights[seen] = counts[seen].astype(np.float64) ** options.ns_exponent
-    shares: Wide = weights / weights.sum()
-    return shares
+def _in_place(matrix: FloatMatrix) -> Table:
+    nothing = np.empty(0, dtype=np.int32)
+    return Table(matrix, matrix, nothing, nothing, np.zeros(1, dtype=np.int64))
 
 
-def alias_table(shares: Wide) -> tuple[Floats, Codes]:
-    """Walker's alias method (Vose 1991): draws from a distribution in constant time.
-
-    Take item i uniformly and u in [0, 1); it is i where u < thresholds[i], else aliases[i].
-    """
-    thresholds = np.empty(len(shares), dtype=np.float32)
-    aliases = np.arange(len(shares), dtype=np.int32)
-    _fill_alias_table(shares * len(shares), thresholds, aliases)
-    return thresholds, aliases
-
-
-@kernel
-def _fill_alias_table(scaled: Wide, thresholds: Floats, aliases: Codes) -> None:
-    count = scaled.shape[0]
-    small = np.empty(count, dtype=np.int64)
-    large = np.empty(count, dtype=np.int64)
-    smalls = larges = 0
-    for item in range(count):
-        if scaled[item] < 1:
-            small[smalls] = item
-            smalls += 1
-        else:
-            large[larges] = item
-            larges += 1
-    while smalls and larges:
-        smalls -= 1
-        one, other = small[smalls], large[larges - 1]
-        thresholds[one], aliases[one] = scaled[one], other
-        scaled[other] -= 1 - scaled[one]
-        if scaled[other] < 1:
-            larges -= 1
-            small[smalls] = other
-            smalls += 1
-    for at in range(smalls):
-        thresholds[small[at]] = 1
-    for at in range(larges):
-        thresholds[large[at]] = 1
+def _private(shared: FloatMatrix, most: int) -> Table:
+    """An empty private table of at most ``most`` rows for each chunk of a group."""
+    items = len(shared) - 1
+    rows = min(most, items)
+    return Table(
+        np.zeros((GROUP, rows + 1, shared.shape[1]), dtype=np.float32),
+        shared,
+        np.full((GROUP, items), -1, dtype=np.int32),
+        np.empty((GROUP, rows), dtype=np.int32),
+        np.zeros((GROUP, 1), dtype=np.int64),
+    )
 
 
-def _chunks(offsets: Offsets) -> Offsets:
-    """Bounds of runs of sequences of about ``CHUNK`` events each."""
-    marks = np.arange(0, int(offsets[-1]) + 1, CHUNK)
+def _chunks(offsets: Offsets, size: int) -> Offsets:
+    """Bounds of runs of sequences of about ``size`` events each."""
+    marks = np.arange(0, int(offsets[-1]) + 1, size)
     bounds = np.unique(np.searchsorted(offsets, marks, side="left"))
     return np.unique(np.concatenate([[0], bounds, [len(offsets) - 1]])).astype(np.int64)
-
-
-@kernel
-def _random(state: npt.NDArray[np.uint64]) -> np.uint64:
-    """The next 64 random bits (splitmix64; Steele, Lea & Flood 2014)."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    bits = state[0]
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: np.uint64 = bits ^ (bits >> np.uint64(31))
-    return mixed
-
-
-@kernel
-def _uniform(state: npt.NDArray[np.uint64]) -> float:
-    return float(_random(state) >> np.uint64(11)) * 2.0**-53
-
-
-@fast_kernel
-def train_sequences(
-    items: Codes,
-    offsets: Offsets,
-    first: int,
-    last: int,
-    inputs: FloatMatrix,
-    outputs: FloatMatrix,
-    keep: Floats,
-    thresholds: Floats,
-    aliases: Codes,
-    window: int,
-    shrink: bool,
-    keep_places: bool,
-    negatives: int,
-    alpha: np.float32,
-    seed: np.uint64,
-) -> tuple[float, int]:
-    """Train on the sequences from ``first`` to ``last``; returns the loss and the pairs."""
-    state = np.empty(1, dtype=np.uint64)
-    state[0] = seed
-    dim, count = inputs.shape[1], inputs.shape[0]
-    one = np.float32(1)
-    longest = 0
-    for sequence in range(first, last):
-        longest = max(longest, offsets[sequence + 1] - offsets[sequence])
-    kept = np.empty(longest, dtype=np.int32)
-    drawn = np.empty(negatives + 1, dtype=np.int64)
-    rows = np.empty((negatives + 1, dim), dtype=np.float32)
-    steps = np.empty((negatives + 1, dim), dtype=np.float32)
-    step = np.empty(dim, dtype=np.float32)
-    loss, pairs = 0.0, 0
-    for sequence in range(first, last):
-        length = 0
-        for at in range(offsets[sequence], offsets[sequence + 1]):
-            item = items[at]
-            stays = keep[item] >= 1 or _uniform(state) < keep[item]
-            if stays or keep_places:
-                kept[length] = item if stays else -1
-                length += 1
-        for at in range(length):
-            if kept[at] < 0:
-                continue
-            reach = window
-            if shrink:
-                reach = 1 + int(_random(state) % np.uint64(window))
-            start, end = max(0, at - reach), min(length, at + reach + 1)
-            if end - start < 2:
-                continue
-            drawn[0] = kept[at]
-            used = 1
-            for _ in range(negatives):
-                noise = int(_random(state) % np.uint64(count))
-                if _uniform(state) >= thresholds[noise]:
-                    noise = aliases[noise]
-                if noise != kept[at]:
-                    drawn[used] = noise
-                    used += 1
-            for place in range(used):
-                row, line, more = outputs[drawn[place]], rows[place], steps[place]
-                for j in range(dim):
-                    line[j] = row[j]
-                    more[j] = 0
-            for other in range(start, end):
-                if other == at or kept[other] < 0:
-                    continue
-                vector = inputs[kept[other]]
-                for j in range(dim):
-                    step[j] = 0
-                factors = 1.0
-                for place in range(used):
-                    line, more = rows[place], steps[place]
-                    product = np.float32(0)
-                    for j in range(dim):
-                        product += vector[j] * line[j]
-                    label = one if place == 0 else np.float32(0)
-                    # σ(x) and −log σ(±x) without overflow.
-                    small = exp(-abs(product))
-                    right = (product >= 0) == (place == 0)
-                    # One logarithm for all: the product of factors of at most 2 each.
-                    factors *= float(one + small)
-                    if factors > 1e300:
-                        loss += log(factors)
-                        factors = 1.0
-                    if not right:
-                        loss += float(abs(product))
-                    sigmoid = (one if product >= 0 else small) / (one + small)
-                    rate = (label - sigmoid) * alpha
-                    for j in range(dim):
-                        step[j] += rate * line[j]
-                        more[j] += rate * vector[j]
-                loss += log(factors)
-                for j in range(dim):
-                    vector[j] += step[j]
-                pairs += 1
-            for place in range(used):
-                row, more = outputs[drawn[place]], steps[place]
-                for j in range(dim):
-                    row[j] += more[j]
-    return loss, pairs

@@ -30,9 +30,13 @@ class Sequences:
     """int32 codes, rows of ``vocabulary``."""
     offsets: Offsets
     """int64 (number of sequences + 1), from 0 to ``len(items)``."""
+    times: Times | None = None
+    """When each event was, Unix seconds, float64, one per item; ``None`` where that is unknown."""
 
     def __post_init__(self) -> None:
         items, offsets = self.items, self.offsets
+        if self.times is not None and len(self.times) != len(items):
+            raise InvalidVectors("Sequences with times have one for each item.")
         if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(items):
             raise InvalidVectors("The offsets of the sequences do not fit their items.")
         if len(items) and not 0 <= int(items.min()) <= int(items.max()) < len(self.vocabulary):
@@ -62,15 +66,33 @@ class Sequences:
         """The sequences with only the events that are true in ``kept``; empty ones stay."""
         before = np.concatenate([[0], np.cumsum(kept)])
         offsets = before[self.offsets].astype(np.int64)
-        return Sequences(self.vocabulary, self.items[kept], offsets)
+        times = None if self.times is None else self.times[kept]
+        return Sequences(self.vocabulary, self.items[kept], offsets, times)
 
     def over(self, rows: npt.NDArray[np.int64]) -> Sequences:
         """Over the items ``rows`` of the vocabulary alone, renumbered in their order."""
-        renumbered = np.full(len(self.vocabulary), -1, dtype=np.int32)
-        renumbered[rows] = np.arange(len(rows), dtype=np.int32)
-        codes = renumbered[self.items]
+        return self.onto(self.vocabulary[rows])
+
+    def onto(self, vocabulary: Ids) -> Sequences:
+        """The same events under the numbers of another vocabulary; others are left out."""
+        codes = vocabulary.rows_of(self.vocabulary).astype(np.int32)[self.items]
         kept = self.where(codes >= 0)
-        return Sequences(self.vocabulary[rows], codes[codes >= 0], kept.offsets)
+        return Sequences(vocabulary, codes[codes >= 0], kept.offsets, kept.times)
+
+    def decay(self, half_life: float) -> npt.NDArray[np.float32]:
+        """The weight of each event, float32: halved for every ``half_life`` seconds before the last.
+
+        Raises :class:`InvalidOption` for sequences without times.
+        """
+        if self.times is None:
+            raise InvalidOption(
+                "half_life needs sequences with times; these have none.",
+                option="half_life",
+                received=half_life,
+            )
+        ages = self.times.max(initial=-np.inf) - self.times
+        weights: npt.NDArray[np.float32] = np.exp2(-ages / half_life).astype(np.float32)
+        return weights
 
     def counts(self) -> npt.NDArray[np.int64]:
         """How often each item of the vocabulary stands in the sequences, int64."""
@@ -127,13 +149,13 @@ class Interactions:
         order = np.lexsort(keys)
         users = self.user_codes[order]
         cuts = users[1:] != users[:-1]
-        if gap is not None and self.times is not None:
-            times = self.times[order]
+        times = None if self.times is None else self.times[order]
+        if gap is not None and times is not None:
             cuts |= times[1:] - times[:-1] > gap
         ends = np.flatnonzero(cuts) + 1
         last = [len(order)] if len(order) else []
         offsets = np.array([0, *ends.tolist(), *last], dtype=np.int64)
-        return Sequences(self.items, np.ascontiguousarray(self.item_codes[order]), offsets)
+        return Sequences(self.items, np.ascontiguousarray(self.item_codes[order]), offsets, times)
 
 
 def encode(ids: Ids) -> tuple[Ids, Codes]:

@@ -28,6 +28,14 @@ def fast_kernel(function: F) -> F:
     return _compile(function, fastmath={"reassoc", "contract", "nsz"})
 
 
+def inlined(function: F) -> F:
+    """A part of a kernel, compiled as if it stood where it is called; only kernels can call it.
+
+    A call of its own costs as much as a short loop, for every array that it is given.
+    """
+    return cast(F, numba.njit(inline="always", error_model="numpy")(function))
+
+
 def _compile(function: F, **options: Any) -> F:
     options |= {"nogil": True, "error_model": "numpy"}
     try:

@@ -82,7 +82,8 @@ def by_time(interactions: Interactions, *, share: float = 0.2) -> Split:
     users, items = interactions.user_codes[order], interactions.item_codes[order]
     early = early[order]
     bounds = np.searchsorted(users, np.arange(len(interactions.users) + 1))
-    whole = Sequences(interactions.items, items, bounds.astype(np.int64))
+    times = interactions.times[order]
+    whole = Sequences(interactions.items, items, bounds.astype(np.int64), times)
     known = np.add.reduceat(np.append(early, False).astype(np.int64), bounds[:-1])
     known[np.diff(bounds) == 0] = 0
     tested = (known > 0) & (known < np.diff(bounds))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from itemspace import Metric, Sequences
 from itemspace.builders import Item2Vec, load_builder, registry
-from itemspace.builders.item2vec import GENSIM_LONGEST_TEXT, _Texts
+from itemspace.builders.gensim_engine import LONGEST_TEXT, Texts
 from itemspace.core.errors import BrokenPlugin, EmptyInput, InvalidOption
 from itemspace.core.vectors import unit_rows
 
@@ -19,8 +19,15 @@ def two_worlds(count: int = 400) -> Sequences:
     )
 
 
-def test_items_of_one_world_are_near() -> None:
-    fitted = Item2Vec(dim=16, epochs=20, sample=0, threads=1).fit(two_worlds())
+ENGINES = pytest.mark.parametrize("engine", ["native", "gensim"])
+
+
+@ENGINES
+@pytest.mark.parametrize("window", [5, None])
+def test_items_of_one_world_are_near(engine: Any, window: int | None) -> None:
+    fitted = Item2Vec(
+        dim=16, epochs=20, sample=0, threads=1, engine=engine, window=window
+    ).fit(two_worlds())
     vectors = fitted.item_vectors_
     assert vectors.ids.to_list() == list(range(20))
     assert vectors.metric is Metric.COSINE
@@ -33,52 +40,54 @@ def test_items_of_one_world_are_near() -> None:
     assert vectors.lineage["events"] == 3200
 
 
-def test_one_thread_and_one_seed_give_one_result() -> None:
+@ENGINES
+def test_one_thread_and_one_seed_give_one_result(engine: Any) -> None:
     one, same, other = (
-        Item2Vec(dim=8, epochs=2, threads=1, seed=seed).fit(two_worlds()).item_vectors_.matrix
+        Item2Vec(dim=8, epochs=2, threads=1, seed=seed, engine=engine)
+        .fit(two_worlds())
+        .item_vectors_.matrix
         for seed in (1, 1, 2)
     )
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
 
 
-def test_rare_items_stay_and_can_be_left_out() -> None:
+@ENGINES
+def test_rare_items_stay_and_can_be_left_out(engine: Any) -> None:
     sequences = Sequences.from_lists([["a", "b", "a", "b"], ["a", "rare"], ["b", "a"]])
-    assert Item2Vec(dim=4, epochs=1).fit(sequences).item_vectors_.ids.to_list() == [
-        "a",
-        "b",
-        "rare",
-    ]
-    kept = Item2Vec(dim=4, epochs=1, min_count=2).fit(sequences).item_vectors_.ids.to_list()
-    assert kept == ["a", "b"]
+    for min_count, expected in ((1, ["a", "b", "rare"]), (2, ["a", "b"])):
+        builder = Item2Vec(dim=4, epochs=1, min_count=min_count, engine=engine)
+        assert builder.fit(sequences).item_vectors_.ids.to_list() == expected
 
 
 def test_no_text_is_longer_than_gensim_takes() -> None:
     """gensim alone would drop what lies beyond 10,000 items of a text."""
-    length = 2 * GENSIM_LONGEST_TEXT + 7
+    length = 2 * LONGEST_TEXT + 7
     sequences = Sequences.from_lists([range(length), range(3)])
-    texts = _Texts(sequences)
+    texts = Texts(sequences)
     pieces = list(texts)
     assert texts.count == len(pieces) == 4
-    assert max(map(len, pieces)) <= GENSIM_LONGEST_TEXT
+    assert max(map(len, pieces)) <= LONGEST_TEXT
     assert [code for piece in pieces for code in piece] == [*range(length), 0, 1, 2]
     assert all(type(code) is int for code in pieces[0])
 
 
 def test_items_beyond_the_ten_thousandth_are_trained() -> None:
     rng = np.random.default_rng(0)
-    first = rng.integers(10, size=GENSIM_LONGEST_TEXT).tolist()
-    second = (10 + rng.integers(10, size=GENSIM_LONGEST_TEXT)).tolist()
+    first = rng.integers(10, size=LONGEST_TEXT).tolist()
+    second = (10 + rng.integers(10, size=LONGEST_TEXT)).tolist()
     sequences = Sequences.from_lists([first + second])
-    untrained = Item2Vec(dim=8, epochs=1, threads=1, sample=0, alpha=1e-9).fit(sequences)
-    trained = Item2Vec(dim=8, epochs=1, threads=1, sample=0).fit(sequences)
+    options: Any = {"dim": 8, "epochs": 1, "threads": 1, "sample": 0, "engine": "gensim"}
+    untrained = Item2Vec(**options, alpha=1e-9).fit(sequences)
+    trained = Item2Vec(**options).fit(sequences)
     moved = np.abs(trained.item_vectors_.matrix - untrained.item_vectors_.matrix).max(axis=1)
     assert moved[10:].min() > 0.01
 
 
-def test_progress() -> None:
+@ENGINES
+def test_progress(engine: Any) -> None:
     seen: list[Any] = []
-    Item2Vec(dim=4, epochs=3).fit(two_worlds(10), progress=lambda *args: seen.append(args))
+    Item2Vec(dim=4, epochs=3, engine=engine).fit(two_worlds(10), progress=lambda *args: seen.append(args))
     assert seen == [(1, 3, "training"), (2, 3, "training"), (3, 3, "training")]
 
 
@@ -88,6 +97,7 @@ def test_progress() -> None:
         ("dim", 0),
         ("dim", 2.5),
         ("window", 0),
+        ("half_life", 0),
         ("negatives", 0),
         ("epochs", -1),
         ("min_count", 0),

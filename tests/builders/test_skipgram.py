@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from itemspace import Sequences, VectorSet
 from itemspace.builders import Item2Vec, skipgram
-from itemspace.builders.skipgram import SkipGram, SkipGramOptions, alias_table
+from itemspace.builders.sampling import alias_table, noise_distribution
+from itemspace.builders.skipgram import SkipGram, SkipGramOptions
+from itemspace.builders.skipgram_kernel import Sampling, Table, Window, train_sequences
 from itemspace.core.errors import CorruptData, InvalidOption, UnsupportedError
 from itemspace.core.histories import Recent
 from itemspace.evaluation import evaluate, leave_last_out
@@ -47,19 +49,27 @@ def pair_loss(vector: np.ndarray, row: np.ndarray, label: int) -> float:
     return log(1 + exp(-product))
 
 
+def in_place(matrix: np.ndarray) -> Table:
+    return skipgram._in_place(matrix)
+
+
 def test_a_step_is_the_numeric_gradient() -> None:
     """One pair, one noise item: the step is -alpha times the gradient, found by differences."""
     rng = np.random.default_rng(5)
     sequences = Sequences.from_lists([["a", "b"], ["c"]])
-    inputs, outputs = rng.standard_normal((2, 3, 6)).astype(np.float32)
+    # Six dimensions in use, padded with zeros; the fourth row is no item's.
+    inputs, outputs = np.zeros((2, 4, 16), np.float32)
+    inputs[:3, :6], outputs[:3, :6] = rng.standard_normal((2, 3, 6))
     alpha = np.float32(1e-3)
 
     def run(thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, int]:
         ins, outs = inputs.copy(), outputs.copy()
-        loss, pairs = skipgram.train_sequences(
-            sequences.items, sequences.offsets, 0, 1, ins, outs,
-            np.ones(3, np.float32), thresholds, np.full(3, 2, np.int32), 1, False, False, 1,
-            alpha, np.uint64(3),
+        sampling = Sampling(
+            np.ones(3, np.float32), np.empty(0, np.float32), thresholds, np.full(3, 2, np.int32)
+        )
+        loss, pairs = train_sequences(
+            sequences.items, sequences.offsets, 0, 1, in_place(ins), in_place(outs),
+            sampling, Window(1, False, False), 1, 0, alpha, np.uint64(3),
         )  # fmt: skip
         return ins, outs, loss, pairs
 
@@ -101,7 +111,7 @@ def test_alias_table_draws_the_distribution() -> None:
 @pytest.mark.parametrize("exponent", [-1.0, -0.5, 0.0, 0.75, 1.0])
 def test_noise_follows_the_exponent(exponent: float) -> None:
     counts = np.array([0, 1, 10, 100])
-    shares = skipgram.noise_distribution(counts, options(ns_exponent=exponent))
+    shares = noise_distribution(counts, exponent)
     assert shares[0] == 0
     assert shares.sum() == pytest.approx(1)
     assert shares[2] / shares[1] == pytest.approx(10**exponent)
@@ -121,27 +131,32 @@ def test_loss_falls_and_seed_decides() -> None:
     assert not np.array_equal(one.inputs, other.inputs)
 
 
-def test_every_sequence_is_in_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skipgram, "CHUNK", 10)
+def test_every_sequence_is_in_one_chunk() -> None:
     rng = np.random.default_rng(1)
     for lists in (
         [list(range(95)), [1], [2, 3]],
         [rng.integers(9, size=n).tolist() for n in range(1, 40)],
     ):
         sequences = Sequences.from_lists(lists)
-        bounds = skipgram._chunks(sequences.offsets)
+        bounds = skipgram._chunks(sequences.offsets, 10)
         assert bounds[0] == 0
         assert bounds[-1] == len(sequences)
         assert np.all(np.diff(bounds) > 0)
 
 
+def train_all(trained: SkipGram) -> tuple[float, int]:
+    """The one chunk of a small training; its loss and pairs."""
+    assert len(trained._bounds) == 2
+    return trained._train_in_place(skipgram._Job(0, np.float32(0.025), np.uint64(7)))
+
+
 def test_pairs_within_the_window_are_trained() -> None:
     sequences = Sequences.from_lists([range(10)])
-    for window in (1, 3, 20):
+    for window in (1, 3, 20, None):
         trained = SkipGram(sequences, options(window=window))
-        _, pairs = trained._train_chunk(0, 0)
+        _, pairs = train_all(trained)
         assert pairs == sum(
-            1 for one in range(10) for other in range(10) if 0 < abs(one - other) <= window
+            1 for one in range(10) for other in range(10) if 0 < abs(one - other) <= (window or 10)
         )
 
 
@@ -150,8 +165,9 @@ def test_dropped_items_keep_their_places_if_told_so() -> None:
     sequences = Sequences.from_lists([[0, 1, 2, 1, 3, 1, 4]])
     for keep_places, expected in ((False, 2 * 3), (True, 0)):
         trained = SkipGram(sequences, options(window=1, keep_places=keep_places))
-        trained._keep = np.array([1, 0, 1, 1, 1], dtype=np.float32)
-        assert trained._train_chunk(0, 0)[1] == expected
+        keep = np.array([1, 0, 1, 1, 1], dtype=np.float32)
+        trained._rules = (trained._sampling._replace(keep=keep), *trained._rules[1:])
+        assert train_all(trained)[1] == expected
 
 
 def test_the_two_engines_are_worth_the_same() -> None:
@@ -195,7 +211,7 @@ def test_native_options() -> None:
     assert seen == [(1, 2, "training"), (2, 2, "training")]
     averaged = Item2Vec(dim=4, epochs=2, engine="native", average_outputs=True).fit(sequences)
     assert not np.array_equal(averaged.item_vectors_.matrix[:2], builder.item_vectors_.matrix)
-    with pytest.raises(InvalidOption, match="gensim, native"):
+    with pytest.raises(InvalidOption, match="native, gensim"):
         Item2Vec(engine="torch").fit(sequences)  # type: ignore[arg-type]
 
 
@@ -262,4 +278,4 @@ def test_the_best_epoch_is_kept_and_patience_ends() -> None:
         native(patience=0).fit(shop(100))
     for more in ({"monitor": monitor}, {"checkpoint": "x"}):
         with pytest.raises(UnsupportedError, match="native"):
-            Item2Vec(dim=4, epochs=1).fit(shop(20), **more)
+            Item2Vec(dim=4, epochs=1, engine="gensim").fit(shop(20), **more)
