@@ -26,6 +26,7 @@ from .options import (
     SearchSpace,
     Whole,
     check_choice,
+    check_half_life,
     check_option,
     check_window,
     lineage_of,
@@ -230,7 +231,11 @@ class Item2Vec(Configured):
         self._check_options()
         before = self.skipgram_
         check_option(
-            self, "dim", int, lambda dim: dim == before.options.dim, f"{before.options.dim}, as before"
+            self,
+            "dim",
+            int,
+            lambda dim: dim == before.options.dim,
+            f"{before.options.dim}, as before",
         )
         counts = self._counts(sequences)
         fresh = (counts > 0) & (self.ids_.rows_of(sequences.vocabulary) < 0)
@@ -361,10 +366,9 @@ class Item2Vec(Configured):
     def _check_options(self) -> None:
         check_choice(self, "engine", ("native", "gensim"))
         check_window(self)
+        check_half_life(self)
         if self.patience is not None:
             check_option(self, "patience", int, lambda value: value >= 1, "None or at least 1")
-        if self.half_life is not None:
-            check_option(self, "half_life", float, lambda value: value > 0, "None or above 0")
         for name in ("dim", "negatives", "epochs", "min_count", "threads"):
             check_option(self, name, int, lambda value: value >= 1, "a whole number of at least 1")
         check_option(self, "sample", float, lambda value: value >= 0, "a number of at least 0")

@@ -37,6 +37,12 @@ def check_window(builder: Any) -> None:
         check_option(builder, "window", int, lambda value: value >= 1, "None or at least 1")
 
 
+def check_half_life(builder: Any) -> None:
+    """Raise :class:`InvalidOption` unless ``half_life`` is None or a number above 0."""
+    if builder.half_life is not None:
+        check_option(builder, "half_life", float, lambda value: value > 0, "None or above 0")
+
+
 def check_choice(builder: object, name: str, choices: tuple[str, ...]) -> None:
     """Raise :class:`InvalidOption` unless the option is one of ``choices``."""
     value = getattr(builder, name)

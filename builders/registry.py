@@ -13,9 +13,10 @@ from ..core.errors import BrokenPlugin, InvalidOption
 GROUP = "itemspace.builders"
 BUILTINS = MappingProxyType(
     {
+        "counts": "itemspace.builders.factorisation:CountFactorization",
         "item2vec": "itemspace.builders.item2vec:Item2Vec",
         "itemknn": "itemspace.builders.counting:ItemKNN",
-        "pmi": "itemspace.builders.counting:PMIFactorization",
+        "pmi": "itemspace.builders.factorisation:PMIFactorization",
         "popularity": "itemspace.builders.counting:Popularity",
     }
 )

@@ -265,7 +265,9 @@ def _spread_to_outputs(
             first, second = errors[row, place], errors[row + 1, place]
             third, fourth = errors[row + 2, place], errors[row + 3, place]
             for j in range(dim):
-                step[j] += (first * one[j] + second * two[j]) + (third * three[j] + fourth * four[j])
+                step[j] += (first * one[j] + second * two[j]) + (
+                    third * three[j] + fourth * four[j]
+                )
 
 
 @inlined

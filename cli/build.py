@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..builders import load_builder
 from ..catalog.records import record_build
-from ..core.errors import InvalidOption, UnsupportedError
+from ..core.errors import InvalidOption, UnsupportedError, UsageError
+from ..evaluation.configuration import Configuration, read_config
 from .output import progress_bar, say, working
 from .settings import DatabaseOption, Settings
 
 
 def build(
-    builder: Annotated[str, typer.Argument(help="Such as item2vec.")],
+    builder: Annotated[
+        str | None, typer.Argument(help="Such as item2vec; that of the file with --config.")
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option("--option", "-o", help="A builder's option, name=value; repeatable."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A file of options, as [bold]tune[/] writes it; --option goes before."),
     ] = None,
     gap: Annotated[
         float | None,
@@ -28,27 +36,39 @@ def build(
 ) -> None:
     """Learn item vectors from the interactions and record them."""
     settings = Settings.load(database=database)
-    made = make_builder(builder, option or [])
+    found = None if config is None else _configuration(config, builder)
+    name = builder if found is None else found.builder
+    if name is None:
+        raise UsageError("Name a builder, or a --config file that `itemspace tune` wrote.")
+    chosen = parse_options(name, option or [])
+    made = load_builder(name)(**chosen) if found is None else found.make(**chosen)
     if not made.supports_vectors:
         raise UnsupportedError(
-            f"{builder} gives no vectors, so there is nothing to build; `itemspace evaluate "
-            f"{builder}` measures it."
+            f"{name} gives no vectors, so there is nothing to build; `itemspace evaluate "
+            f"{config or name}` measures it."
         )
     with settings.catalog() as catalog:
         with working("reading the interactions"):
             sequences = catalog.read_interactions().sequences(gap=gap)
         with progress_bar() as report:
             vectors = made.fit(sequences, progress=report).item_vectors_
-        path = settings.new_build_path(builder)
+        path = settings.new_build_path(name)
         checksum = vectors.save(path)
-        done = record_build(catalog, vectors, builder=builder, path=path, checksum=checksum)
-    say(f"Build {done.id}: {done.item_count:,} items × {done.dim} by {builder}, in {path}")
+        done = record_build(catalog, vectors, builder=name, path=path, checksum=checksum)
+    say(f"Build {done.id}: {done.item_count:,} items × {done.dim} by {name}, in {path}")
+    if found is not None:
+        user = found.recent
+        say(f"It was tuned for: itemspace recommend --recent {user.count} --decay {user.decay:g}")
 
 
 def make_builder(name: str, options: list[str]) -> Any:
     """A builder with options from ``name=value`` texts, of the types of its defaults."""
-    kind = load_builder(name)
-    known = inspect.signature(kind).parameters
+    return load_builder(name)(**parse_options(name, options))
+
+
+def parse_options(name: str, options: list[str]) -> dict[str, Any]:
+    """Values of ``name=value`` texts, of the types of a builder's defaults."""
+    known = inspect.signature(load_builder(name)).parameters
     chosen = {}
     for text in options:
         key, equals, value = text.partition("=")
@@ -60,13 +80,25 @@ def make_builder(name: str, options: list[str]) -> Any:
                 received=text,
             )
         chosen[key] = _converted(key, value, type(known[key].default))
-    return kind(**chosen)
+    return chosen
+
+
+def _configuration(path: Path, builder: str | None) -> Configuration:
+    found = read_config(path)
+    if builder not in (None, found.builder):
+        raise UsageError(
+            f"{path} is for {found.builder}, not for {builder}; leave the builder out, or name "
+            "another file."
+        )
+    return found
 
 
 def _converted(key: str, text: str, kind: type) -> Any:
     """The text as the type of the option's default; ``none`` is None."""
     if text.lower() == "none":
         return None
+    if kind is type(None):
+        return _guessed(text)
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
@@ -75,6 +107,16 @@ def _converted(key: str, text: str, kind: type) -> Any:
         raise InvalidOption(
             f"{key} is of type {kind.__name__}; received {text!r}.", option=key, received=text
         ) from None
+
+
+def _guessed(text: str) -> Any:
+    """A number if it is one; for options whose default, ``None``, has no type to go by."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def register(app: typer.Typer) -> None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..catalog import Catalog
 from ..core.histories import Recent
-from ..evaluation import Split, by_time, compare, leave_last_out, random_events
+from ..evaluation import (
+    Comparison,
+    Split,
+    by_time,
+    compare,
+    leave_last_out,
+    random_events,
+)
+from ..evaluation.configuration import read_config
 from .build import make_builder
 from .output import FormatOption, OutputFormat, print_table, say, working
 from .settings import DatabaseOption, Settings
@@ -28,7 +36,10 @@ class SplitName(StrEnum):
 def evaluate(
     builders: Annotated[
         list[str],
-        typer.Argument(help="Such as popularity, itemknn, or item2vec:window=20,epochs=20."),
+        typer.Argument(
+            help="Such as popularity, item2vec:window=20,epochs=20, or a file that tune wrote, "
+            "which ends in .toml and says --recent and --decay itself."
+        ),
     ],
     split: Annotated[
         SplitName,
@@ -57,13 +68,16 @@ def evaluate(
     Full ranking over all items, with 95 % bootstrap intervals.
     """
     settings = Settings.load(database=database)
-    made = {text: _builder(text) for text in builders}
-    weighing = Recent(recent, decay)
+    made = {text: _builder(text, Recent(recent, decay)) for text in builders}
     with settings.catalog() as catalog, working("reading the interactions"):
         chosen = _split(catalog, split, gap, seed)
     with working("fitting and measuring"):
         ks = tuple(sorted({1, 5, 10, 20, k}))
-        found = compare(made, chosen, ks=ks, recent=weighing, exclude_history=not seen)
+        entries = []
+        for text, (builder, weighing) in made.items():
+            one = compare({text: builder}, chosen, ks=ks, recent=weighing, exclude_history=not seen)
+            entries += one.entries
+    found = Comparison(chosen, entries)
     if json_file is not None:
         found.write_json(json_file)
     if figure is not None:
@@ -75,9 +89,13 @@ def evaluate(
     say(f"{chosen.name}: {len(chosen.histories):,} cases, {len(chosen.train.vocabulary):,} items")
 
 
-def _builder(text: str) -> object:
+def _builder(text: str, recent: Recent) -> tuple[Any, Recent]:
+    """A builder, and how a history becomes a user vector for it."""
+    if text.endswith(".toml"):
+        found = read_config(text)
+        return found.make(), found.recent
     name, _, options = text.partition(":")
-    return make_builder(name, options.split(",") if options else [])
+    return make_builder(name, options.split(",") if options else []), recent
 
 
 def _split(catalog: Catalog, split: SplitName, gap: float | None, seed: int) -> Split:

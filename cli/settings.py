@@ -74,8 +74,15 @@ class Settings:
 
     def new_build_path(self, builder: str) -> Path:
         """A place for a new vector set, named by the time."""
+        return self._new_path("builds", builder)
+
+    def new_tuning_path(self, builder: str) -> Path:
+        """A folder for what a search finds, named by the time."""
+        return self._new_path("tunings", builder)
+
+    def _new_path(self, folder: str, builder: str) -> Path:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        return self.home / "builds" / f"{stamp}-{builder}"
+        return self.home / folder / f"{stamp}-{builder}"
 
     @contextmanager
     def catalog(self, *, create: bool = False) -> Iterator[Catalog]:

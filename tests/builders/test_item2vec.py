@@ -25,9 +25,9 @@ ENGINES = pytest.mark.parametrize("engine", ["native", "gensim"])
 @ENGINES
 @pytest.mark.parametrize("window", [5, None])
 def test_items_of_one_world_are_near(engine: Any, window: int | None) -> None:
-    fitted = Item2Vec(
-        dim=16, epochs=20, sample=0, threads=1, engine=engine, window=window
-    ).fit(two_worlds())
+    fitted = Item2Vec(dim=16, epochs=20, sample=0, threads=1, engine=engine, window=window).fit(
+        two_worlds()
+    )
     vectors = fitted.item_vectors_
     assert vectors.ids.to_list() == list(range(20))
     assert vectors.metric is Metric.COSINE
@@ -87,7 +87,9 @@ def test_items_beyond_the_ten_thousandth_are_trained() -> None:
 @ENGINES
 def test_progress(engine: Any) -> None:
     seen: list[Any] = []
-    Item2Vec(dim=4, epochs=3, engine=engine).fit(two_worlds(10), progress=lambda *args: seen.append(args))
+    Item2Vec(dim=4, epochs=3, engine=engine).fit(
+        two_worlds(10), progress=lambda *args: seen.append(args)
+    )
     assert seen == [(1, 3, "training"), (2, 3, "training"), (3, 3, "training")]
 
 

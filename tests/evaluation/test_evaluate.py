@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from itemspace import Ids, Metric, Sequences, VectorSet
-from itemspace.builders.counting import ItemKNN, PMIFactorization, Popularity
+from itemspace.builders.counting import ItemKNN, Popularity
+from itemspace.builders.factorisation import PMIFactorization
 from itemspace.core.errors import EmptyInput, InvalidOption
 from itemspace.core.histories import Recent
 from itemspace.evaluation import compare, evaluate, leave_last_out, measures, next_item
