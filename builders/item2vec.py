@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from ..core.behaviour import Sequences
 from ..core.errors import CorruptData, EmptyInput, UnsupportedError, UsageError
@@ -201,23 +202,24 @@ class Item2Vec(Configured):
         self,
         sequences: Sequences,
         *,
-        freeze: bool = False,
+        freeze: bool = True,
         progress: Progress | None = None,
         monitor: Monitor | None = None,
     ) -> Self:
         """Go on training with new sequences, after :meth:`fit` or :meth:`load`.
 
         Items that are new get vectors in the space of the old ones: they start fresh and are
-        trained beside them. The options are those of this builder, the learning rate starts again
-        at ``alpha``, and counts go on from where they were. What that is worth against training
-        anew on everything: docs/figures.md.
+        trained with them. The options are those of this builder, the learning rate starts again
+        at ``alpha``, and counts go on from where they were.
 
         Parameters
         ----------
         sequences
             New ones alone, over any vocabulary of the same kind of ids.
         freeze
-            Whether the vectors of items known before stay exactly as they are.
+            Whether the vectors of items known before stay exactly as they are. Measured
+            (docs/figures.md), that comes close to training anew on everything, where free ones
+            forget what the new sequences don't repeat; with few epochs they forget less.
 
         Raises
         ------
@@ -240,13 +242,14 @@ class Item2Vec(Configured):
         counts = self._counts(sequences)
         fresh = (counts > 0) & (self.ids_.rows_of(sequences.vocabulary) < 0)
         ids = self.ids_.concat(sequences.vocabulary[np.flatnonzero(fresh)])
-        start = Start(before.inputs, before.outputs, before.counts, freeze)
+        frozen = len(self.ids_) if freeze else 0
+        start = Start(before.inputs, before.outputs, before.counts, frozen)
         return self._train(sequences.onto(ids), start, progress, monitor, None)
 
     def save(self, path: str | Path) -> None:
         """Write what :meth:`update` needs as a new directory: both kinds of vectors, and counts."""
         trained = self.skipgram_
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "inputs": trained.inputs,
             "outputs": trained.outputs,
             "counts": trained.counts,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..core.behaviour import Codes, Offsets, Sequences
+from ..core.behaviour import Offsets, Sequences
 from ..core.errors import InvalidOption
 from ..core.storage import open_directory, verify_directory, write_directory
 from ..core.vectors import FloatMatrix
@@ -73,14 +73,14 @@ class SkipGramOptions:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What an earlier training left, of the first items of the vocabulary."""
+    """What the first items of the vocabulary start from, such as an earlier training's state."""
 
     inputs: FloatMatrix
     outputs: FloatMatrix
     counts: Counts
-    """How often each item was seen; counts again for noise and subsampling."""
-    frozen: bool = False
-    """Whether these items keep their vectors."""
+    """How often each item was seen before; counts again for noise and subsampling."""
+    frozen: int = 0
+    """How many of the first items keep their vectors."""
 
 
 class SkipGram:
@@ -125,7 +125,7 @@ class SkipGram:
         if start is not None:
             self.inputs[:old], self.outputs[:old] = start.inputs, start.outputs
             self.counts[:old] += start.counts
-        frozen = old if start is not None and start.frozen else 0
+        frozen = 0 if start is None else start.frozen
         #: Mean loss of a pair in each epoch so far: −log σ(u·v⁺) − Σ log σ(−u·v⁻), float64.
         self.losses: list[float] = []
         noise = noise_distribution(self.counts, options.ns_exponent)

@@ -32,7 +32,7 @@ class Table(NamedTuple):
     """Vectors that are trained in place, or a private copy of those that a chunk needs.
 
     In place, ``slots`` is empty and a row's number is its item. Else rows are copied from
-    ``shared`` when first needed: ``slots[item]`` is where, -1 before, and ``owners[slot]`` the item.
+    ``shared`` when first needed: ``slots[item]`` is where (-1 before), ``owners[slot]`` the item.
     """
 
     matrix: FloatMatrix
@@ -171,9 +171,9 @@ def train_sequences(
 
 
 @kernel
-def _take(table: Table, item: int) -> int:
+def _take(table: Table, item: np.int64) -> np.int64:
     """Copy a shared row into a private table; returns its slot."""
-    slot = table.used[0]
+    slot: np.int64 = table.used[0]
     table.used[0] += 1
     table.slots[item], table.owners[slot] = slot, item
     shared, mine = table.shared[item], table.matrix[slot]
@@ -265,9 +265,7 @@ def _spread_to_outputs(
             first, second = errors[row, place], errors[row + 1, place]
             third, fourth = errors[row + 2, place], errors[row + 3, place]
             for j in range(dim):
-                step[j] += (first * one[j] + second * two[j]) + (
-                    third * three[j] + fourth * four[j]
-                )
+                step[j] += first * one[j] + second * two[j] + third * three[j] + fourth * four[j]
 
 
 @inlined

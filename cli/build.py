@@ -9,11 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from ..builders import load_builder
+from ..builders.counting import ItemKNN, Popularity
 from ..catalog.records import record_build
-from ..core.errors import InvalidOption, UnsupportedError, UsageError
+from ..core.behaviour import Sequences
+from ..core.errors import EmptyInput, InvalidOption, UnsupportedError, UsageError
+from ..core.histories import Recent
+from ..evaluation import compare, leave_last_out
 from ..evaluation.configuration import Configuration, read_config
-from .output import progress_bar, say, working
+from .output import print_table, progress_bar, say, working
 from .settings import DatabaseOption, Settings
+
+#: Cases that a build is measured by, at most.
+_CASES = 10_000
 
 
 def build(
@@ -32,9 +39,20 @@ def build(
         float | None,
         typer.Option(help="Seconds of pause that end a session; whole histories if left out."),
     ] = None,
+    measured: Annotated[
+        bool,
+        typer.Option(
+            "--evaluate/--no-evaluate",
+            help="Whether to show first what such vectors are worth; takes another fit.",
+        ),
+    ] = True,
     database: DatabaseOption = None,
 ) -> None:
-    """Learn item vectors from the interactions and record them."""
+    """Learn item vectors from the interactions and record them.
+
+    First the builder is fitted without the last item of each sequence, and it is shown how often
+    it finds that, beside counting; the measures are kept with the vectors.
+    """
     settings = Settings.load(database=database)
     found = None if config is None else _configuration(config, builder)
     name = builder if found is None else found.builder
@@ -50,8 +68,14 @@ def build(
     with settings.catalog() as catalog:
         with working("reading the interactions"):
             sequences = catalog.read_interactions().sequences(gap=gap)
+        measures = {}
+        if measured:
+            recent = Recent() if found is None else found.recent
+            with working("measuring what such vectors are worth"):
+                measures = _show_worth(sequences, name, made.get_params(), recent)
         with progress_bar() as report:
             vectors = made.fit(sequences, progress=report).item_vectors_
+        vectors = vectors.with_lineage(**measures)
         path = settings.new_build_path(name)
         checksum = vectors.save(path)
         done = record_build(catalog, vectors, builder=name, path=path, checksum=checksum)
@@ -59,6 +83,33 @@ def build(
     if found is not None:
         user = found.recent
         say(f"It was tuned for: itemspace recommend --recent {user.count} --decay {user.decay:g}")
+
+
+def _show_worth(
+    sequences: Sequences, name: str, options: dict[str, Any], recent: Recent
+) -> dict[str, Any]:
+    """Print the builder beside counting; returns what goes into the lineage."""
+    try:
+        split = leave_last_out(sequences).drawn(_CASES)
+    except EmptyInput:
+        say("No sequence has two items, so nothing can be measured.")
+        return {}
+    beside = {
+        name: load_builder(name)(**options),
+        "itemknn": ItemKNN(recent=recent.count, decay=recent.decay),
+        "popularity": Popularity(),
+    }
+    compared = compare(beside, split, recent=recent)
+    print_table(*compared.table())
+    how = f"--recent {recent.count} --decay {recent.decay:g}"
+    say(f"{split.name}: {len(split.histories):,} cases, {how}")
+    worth = compared.entries[0].evaluation
+    return {
+        "measures": worth.summary() | {"recent": recent.count, "decay": recent.decay},
+        "measures_beside": {
+            entry.name: entry.evaluation.summary() for entry in compared.entries[1:]
+        },
+    }
 
 
 def make_builder(name: str, options: list[str]) -> Any:

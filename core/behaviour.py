@@ -80,7 +80,7 @@ class Sequences:
         return Sequences(vocabulary, codes[codes >= 0], kept.offsets, kept.times)
 
     def decay(self, half_life: float) -> npt.NDArray[np.float32]:
-        """The weight of each event, float32: halved for every ``half_life`` seconds before the last.
+        """The weight of each event, float32: halved for each ``half_life`` seconds before the last.
 
         Raises :class:`InvalidOption` for sequences without times.
         """

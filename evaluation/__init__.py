@@ -2,7 +2,7 @@
 
 from .compare import Comparison, compare
 from .configuration import Configuration, read_config
-from .evaluate import Evaluation, evaluate
+from .evaluate import Evaluation, evaluate, monitor
 from .links import LinkScores, LinkSplit, auc, average_precision, hide_links, link_prediction
 from .nodes import NodeScores, node_classification
 from .splits import Split, by_time, cold_items, leave_last_out, next_item, random_events
@@ -28,6 +28,7 @@ __all__ = [
     "hide_links",
     "leave_last_out",
     "link_prediction",
+    "monitor",
     "next_item",
     "node_classification",
     "random_events",

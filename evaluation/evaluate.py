@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from ..builders.sampling import random_bits
 from ..core.behaviour import Codes, Offsets, Sequences
 from ..core.errors import InvalidOption
 from ..core.histories import Recent
 from ..core.jit import kernel
-from ..core.vectors import FloatMatrix
+from ..core.vectors import FloatMatrix, VectorSet
 from . import measures
 from .measures import UNRANKED, Estimate, Ranks
 from .scoring import Scorer, score_blocks, scorer_of
@@ -63,6 +65,21 @@ class Evaluation:
         return found | {"mrr": asdict(self.estimate("mrr", max(self.ks)))} | self.beyond
 
 
+def monitor(
+    split: Split, *, measure: str = "hr", k: int = 10, recent: Recent | None = None, **options: Any
+) -> Callable[[VectorSet], float]:
+    """What a builder's ``fit(monitor=…)`` takes: the mean of a measure on a validation split.
+
+    ``options`` are those of :func:`evaluate`.
+    """
+
+    def judge(vectors: VectorSet) -> float:
+        found = evaluate(vectors, split, ks=(k,), recent=recent, **options)
+        return float(found.per_case(measure, k).mean())
+
+    return judge
+
+
 _MEASURES = {"hr": measures.hit_rate, "recall": measures.recall, "ndcg": measures.ndcg}
 
 
@@ -75,6 +92,8 @@ def evaluate(
     exclude_history: bool = True,
     repeats: Literal["miss", "hit"] = "miss",
     attributes: Sequences | None = None,
+    sampled_negatives: int | None = None,
+    seed: int = 1,
 ) -> Evaluation:
     """Rank all items for each history and find the targets among them.
 
@@ -94,10 +113,20 @@ def evaluate(
         ``hit`` at rank 1 (the protocol of Caselles-Dupré et al. 2018).
     attributes
         The attributes of each item of the vocabulary, for :func:`~.measures.diversity`.
+    sampled_negatives, seed
+        Rank a target against so many random items instead of all, at least 1, drawn without
+        repetition from those that may be recommended; only to compare with papers that did so, for
+        such ranks can order builders differently (Krichene & Rendle 2020).
     """
     if not ks or any(isinstance(k, bool) or not isinstance(k, int) or k < 1 for k in ks):
         raise InvalidOption(
             f"ks are whole numbers of at least 1; received {ks!r}.", option="ks", received=ks
+        )
+    if sampled_negatives is not None and sampled_negatives < 1:
+        raise InvalidOption(
+            f"sampled_negatives is None or at least 1; received {sampled_negatives}.",
+            option="sampled_negatives",
+            received=sampled_negatives,
         )
     scorer: Scorer = scorer_of(thing, recent or Recent(), split.train.vocabulary)
     most = min(max(ks), len(split.train.vocabulary))
@@ -113,6 +142,8 @@ def evaluate(
             split.targets.offsets,
             exclude_history,
             repeats == "hit",
+            sampled_negatives or 0,
+            np.random.default_rng((seed, start)).integers(1 << 63, dtype=np.uint64),
             ranks,
             lists,
         )
@@ -123,8 +154,11 @@ def evaluate(
     if attributes is not None:
         found = measures.diversity(lists, attributes.offsets, attributes.items)
         beyond[f"diversity@{most}"] = found
+    name = split.name
+    if sampled_negatives is not None:
+        name += f", against {sampled_negatives:,} sampled items"
     return Evaluation(
-        split.name, len(split.histories), tuple(ks), ranks, split.targets.offsets, lists, beyond
+        name, len(split.histories), tuple(ks), ranks, split.targets.offsets, lists, beyond
     )
 
 
@@ -138,6 +172,8 @@ def _rank(
     target_offsets: Offsets,
     exclude: bool,
     repeats_hit: bool,
+    sampled: int,
+    seed: np.uint64,
     ranks: Ranks,
     lists: Codes,
 ) -> None:
@@ -146,6 +182,8 @@ def _rank(
     Equal scores are ordered by code. Changes ``scores``.
     """
     excluded = np.zeros(scores.shape[1], dtype=np.bool_)
+    rivals = np.arange(scores.shape[1])
+    state = np.full(1, seed, dtype=np.uint64)
     for at in range(scores.shape[0]):
         case, line = start + at, scores[at]
         if exclude:
@@ -160,10 +198,20 @@ def _rank(
             elif score == -np.inf:
                 ranks[place] = UNRANKED
             else:
-                rank = 1
-                for item in range(line.shape[0]):
+                rank, met = 1, 0
+                for at_rival in range(line.shape[0]):
+                    if sampled:
+                        # The next of a random order (Fisher & Yates), until enough were met.
+                        other = at_rival + int(
+                            random_bits(state) % np.uint64(line.shape[0] - at_rival)
+                        )
+                        rivals[at_rival], rivals[other] = rivals[other], rivals[at_rival]
+                    item = rivals[at_rival]
                     if line[item] > score or (line[item] == score and item < target):
                         rank += 1
+                    met += item != target and line[item] > -np.inf
+                    if sampled and met == sampled:
+                        break
                 ranks[place] = rank
         if exclude:
             for place in range(history_offsets[case], history_offsets[case + 1]):

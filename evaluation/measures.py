@@ -1,7 +1,8 @@
 """Measures over ranks, and over the lists that were recommended.
 
 A rank is the place of a target among all items that may be recommended, from 1; ``UNRANKED``
-where it was not among them. Full ranking: never against sampled negatives (Krichene & Rendle 2020).
+where it was not among them. Case i has the targets ``ranks[offsets[i]:offsets[i + 1]]``; one
+without any is a miss.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def hit_rate(ranks: Ranks, offsets: Offsets, k: int) -> Figures:
 
 def recall(ranks: Ranks, offsets: Offsets, k: int) -> Figures:
     """Per case the share of its targets among the first k."""
-    hits = np.add.reduceat((ranks <= k).astype(np.float64), offsets[:-1])
-    shares: Figures = hits / np.diff(offsets)
+    hits = _sums((ranks <= k).astype(np.float64), offsets)
+    shares: Figures = hits / np.maximum(np.diff(offsets), 1)
     return shares
 
 
@@ -53,8 +54,8 @@ def ndcg(ranks: Ranks, offsets: Offsets, k: int) -> Figures:
     found = ranks <= k
     gains[found] = 1 / np.log2(ranks[found] + 1.0)
     best = np.cumsum(1 / np.log2(np.arange(2.0, k + 2)))
-    wanted = np.minimum(np.diff(offsets), k)
-    shares: Figures = np.add.reduceat(gains, offsets[:-1]) / best[wanted - 1]
+    wanted = np.clip(np.diff(offsets), 1, k)
+    shares: Figures = _sums(gains, offsets) / best[wanted - 1]
     return shares
 
 
@@ -137,5 +138,15 @@ def _resampled(figures: Figures, seed: int, rounds: int) -> Figures:
 
 def _first(ranks: Ranks, offsets: Offsets) -> Ranks:
     """The best rank of each case."""
-    best: Ranks = np.minimum.reduceat(ranks, offsets[:-1])
+    best: Ranks = np.full(len(offsets) - 1, UNRANKED)
+    some = np.diff(offsets) > 0
+    best[some] = np.minimum.reduceat(ranks, offsets[:-1][some])
     return best
+
+
+def _sums(values: Figures, offsets: Offsets) -> Figures:
+    """The sum over each case."""
+    sums = np.zeros(len(offsets) - 1)
+    some = np.diff(offsets) > 0
+    sums[some] = np.add.reduceat(values, offsets[:-1][some])
+    return sums

@@ -36,6 +36,18 @@ class Split:
                 path=self.name,
             )
 
+    def drawn(self, cases: int, seed: int = 1) -> Split:
+        """The split with at most so many of its cases, drawn at random, in their order."""
+        count = len(self.histories)
+        if count <= cases:
+            return self
+        kept = np.sort(np.random.default_rng(seed).choice(count, cases, replace=False))
+        parts = (
+            _pick(part, part.offsets[kept], part.offsets[kept + 1])
+            for part in (self.histories, self.targets)
+        )
+        return Split(self.name, self.train, *parts)
+
 
 def leave_last_out(sequences: Sequences, *, skip: int = 0) -> Split:
     """The last item of each sequence is its target, everything before it its history.

@@ -9,15 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..builders.options import SearchSpace
 from ..builders.registry import BUILTINS, GROUP
-from ..core.behaviour import Sequences
 from ..core.errors import InvalidOption, MissingExtra
 from ..core.histories import Recent
 from ..core.progress import Progress
@@ -108,7 +104,7 @@ def tune(
     clock = Clock(budget, progress)
     _check(budget, trials, recents, measure, k, cases, seed)
     optuna = _optuna()
-    judge = Judge(_drawn(split, cases, seed), measure, k, options)
+    judge = Judge(split.drawn(cases, seed), measure, k, options)
     done: list[Trial] = []
     with _quiet(optuna), recording(record) as write:
         plan = Plan(kind, space, fixed, recents)
@@ -149,22 +145,6 @@ def name_of(kind: type[Any]) -> str:
     named = {value: name for name, value in BUILTINS.items()}
     plugins = {point.value: point.name for point in entry_points(group=GROUP)}
     return named.get(place) or plugins.get(place) or place
-
-
-def _drawn(split: Split, cases: int, seed: int) -> Split:
-    """The split with at most so many of its cases, in their order."""
-    count = len(split.histories)
-    if count <= cases:
-        return split
-    kept = np.zeros(count, dtype=np.bool_)
-    kept[np.random.default_rng(seed).choice(count, cases, replace=False)] = True
-
-    def of(sequences: Sequences) -> Sequences:
-        lengths = np.diff(sequences.offsets)
-        offsets = np.concatenate([[0], np.cumsum(lengths[kept])]).astype(np.int64)
-        return replace(sequences.where(np.repeat(kept, lengths)), offsets=offsets)
-
-    return Split(split.name, split.train, of(split.histories), of(split.targets))
 
 
 def _check(

@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -7,13 +8,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from itemspace import Sequences, VectorSet
+from itemspace import Ids, Sequences, VectorSet
 from itemspace.builders import Item2Vec, skipgram
 from itemspace.builders.sampling import alias_table, noise_distribution
 from itemspace.builders.skipgram import SkipGram, SkipGramOptions
-from itemspace.builders.skipgram_kernel import Sampling, Table, Window, train_sequences
-from itemspace.core.errors import CorruptData, InvalidOption, UnsupportedError
+from itemspace.builders.skipgram_kernel import Sampling, Table, Window, _errors, train_sequences
+from itemspace.core.errors import (
+    BackendExists,
+    CorruptData,
+    EmptyInput,
+    InvalidOption,
+    MissingData,
+    UnsupportedError,
+    UsageError,
+)
 from itemspace.core.histories import Recent
+from itemspace.core.jit import fast_kernel
+from itemspace.core.vectors import unit_rows
 from itemspace.evaluation import evaluate, leave_last_out
 
 OPTIONS = {
@@ -198,6 +209,156 @@ def test_threads_learn_as_well() -> None:
     ]
     assert min(hits) > 0.25
     assert abs(hits[0] - hits[1]) < 0.03
+
+
+@pytest.mark.parametrize("window", [3, None])
+def test_deterministic_gives_the_same_at_any_number_of_threads(window: int | None) -> None:
+    split = leave_last_out(shop(4000))
+    hits, found = {}, {}
+    for threads in (1, 2, 3, 20):
+        builder = Item2Vec(
+            dim=16, window=window, epochs=8, sample=0, deterministic=True, threads=threads
+        ).fit(split.train)
+        found[threads] = builder.item_vectors_.matrix
+        losses = builder.loss_
+    assert all(np.array_equal(found[1], other) for other in found.values())
+    assert losses == sorted(losses, reverse=True)
+    hits = [
+        evaluate(one, split, recent=Recent(1)).estimate("hr", 10).value
+        for one in (
+            builder,
+            Item2Vec(dim=16, window=window, epochs=8, sample=0, threads=1).fit(split.train),
+        )
+    ]
+    assert abs(hits[0] - hits[1]) < 0.03
+
+
+def test_private_chunks_are_small_where_steps_would_overshoot() -> None:
+    lengths = np.full(100, 8)
+    few = skipgram.private_chunk(0.1, Window(5, True, False), lengths, 0.025)
+    many = skipgram.private_chunk(0.001, Window(5, True, False), lengths, 0.025)
+    fast = skipgram.private_chunk(0.001, Window(5, True, False), lengths, 0.25)
+    assert 1 <= few < fast < many <= 1000
+
+
+def test_loss_and_errors_are_those_of_plain_numpy() -> None:
+    """Over the whole range of products, extremes included."""
+    products = np.concatenate([np.linspace(-30, 30, 90), [-500, 500, 0, 1e-8, -88, 88]])
+    table = np.zeros((32, 3), np.float32)
+    table[:] = products.reshape(32, 3)
+    real = np.array([1, 1, 0], np.float32)
+
+    @fast_kernel
+    def run(table: Any, real: Any, scratch: Any, powers: Any) -> float:
+        return _errors(table, 32, real, np.float32(0.5), scratch, powers)
+
+    loss = run(table, real, np.empty(96, np.float32), np.empty(96, np.int32))
+    wide = np.clip(products.reshape(32, 3), -80, 80)
+    sigmoid = 1 / (1 + np.exp(-wide))
+    assert loss == pytest.approx(
+        np.logaddexp(0, -wide[:, 0]).sum() + np.logaddexp(0, wide[:, 1]).sum(), rel=1e-6
+    )
+    expected = 0.5 * np.column_stack([1 - sigmoid[:, 0], -sigmoid[:, 1], 0 * sigmoid[:, 2]])
+    assert np.allclose(table, expected, rtol=1e-5, atol=1e-12)
+
+
+def test_a_window_wider_than_a_batch() -> None:
+    sequences = Sequences.from_lists([range(100)] * 3)
+    trained = SkipGram(sequences, options(window=None, negatives=2))
+    assert train_all(trained)[1] == 3 * 100 * 99
+    assert np.isfinite(trained.inputs).all()
+
+
+def test_an_alpha_that_is_too_high_is_told() -> None:
+    with pytest.raises(InvalidOption, match="alpha") as caught:
+        Item2Vec(dim=8, alpha=1e6, epochs=3, threads=1).fit(shop(300))
+    assert caught.value.option == "alpha"
+
+
+def test_old_events_are_seldom_in_the_middle() -> None:
+    """Two worlds: the old one's pairs are not trained once it is many half-lives away."""
+    old, new = shop(500), shop(500)
+    items = np.concatenate([old.items, new.items + 200]).astype(np.int32)
+    offsets = np.concatenate([old.offsets, new.offsets[1:] + len(old.items)])
+    times = np.repeat([0.0, 1000.0], len(old.items))
+    sequences = Sequences(Ids(range(400)), items, offsets, times)
+    for half_life, few in ((20.0, True), (1e6, False)):
+        builder = Item2Vec(dim=8, epochs=2, half_life=half_life, threads=1).fit(sequences)
+        outputs = np.linalg.norm(builder.skipgram_.inputs, axis=1)
+        fresh = SkipGram(sequences, builder.skipgram_.options).inputs
+        moved = np.abs(builder.skipgram_.inputs - fresh).max(axis=1)
+        assert outputs.min() > 0
+        assert (moved[:200].max() < 1e-6) == few
+        assert moved[200:].min() > 1e-3
+    with pytest.raises(InvalidOption, match="times"):
+        Item2Vec(half_life=10.0).fit(shop(20))
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_an_update_brings_new_items_into_the_old_space(freeze: bool, tmp_path: Path) -> None:
+    """Half of the time item 2n, for 2n from 80 to 118, is now another item, 200 + n."""
+    builder = native(dim=16, epochs=10, sample=0, alpha=0.05).fit(shop())
+    before = builder.item_vectors_
+    builder.save(tmp_path / "model")
+    walks = shop(1500, seed=1)
+    other = (walks.items % 2 == 0) & (walks.items >= 80) & (walks.items < 120)
+    other &= np.random.default_rng(0).random(len(other)) < 0.5
+    items = np.where(other, 200 + walks.items // 2, walks.items).astype(np.int32)
+    fresh = Sequences(Ids(range(300)), items, walks.offsets)
+    builder.update(fresh, freeze=freeze)
+    after = builder.item_vectors_
+    assert after.ids.to_list() == [*range(200), *range(240, 260)]
+    assert np.array_equal(after.matrix[:200], before.matrix) == freeze
+    unit = unit_rows(after.matrix)
+    same = (unit[:200] * unit_rows(before.matrix)).sum(axis=1)
+    assert same.mean() > (0.999 if freeze else 0.8)
+    # Item 200 + n is near what 2n is near to.
+    near = np.argsort(-(unit[200:] @ unit[:200].T), axis=1)[:, :5]
+    distances = np.abs(near - np.arange(80, 120, 2)[:, None])
+    assert np.mean(distances <= 15) > 0.9
+    assert builder.skipgram_.counts.sum() == 8 * (3000 + 1500)
+    again = Item2Vec.load(tmp_path / "model").update(fresh, freeze=freeze)
+    assert np.array_equal(again.item_vectors_.matrix, after.matrix)
+    assert again.get_params() == builder.get_params()
+
+
+def test_models_are_checked(tmp_path: Path) -> None:
+    builder = native().fit(shop(100))
+    builder.save(tmp_path / "model")
+    loaded = Item2Vec.load(tmp_path / "model")
+    assert np.array_equal(loaded.item_vectors_.matrix, builder.item_vectors_.matrix)
+    with pytest.raises(BackendExists):
+        builder.save(tmp_path / "model")
+    with pytest.raises(MissingData):
+        Item2Vec.load(tmp_path / "none")
+    file = tmp_path / "model" / "outputs.npy"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(CorruptData):
+        Item2Vec.load(tmp_path / "model")
+    with pytest.raises(UsageError, match="nothing to update"):
+        native().update(shop(100))
+    builder.dim = 9
+    with pytest.raises(InvalidOption, match="dim is 8, as before"):
+        builder.update(shop(100))
+    builder.dim = 8
+    with pytest.raises(EmptyInput):
+        builder.update(Sequences.from_lists([["a"]]))
+
+
+@pytest.mark.slow
+def test_kernels_stay_within_their_arrays(tmp_path: Path) -> None:
+    code = """
+from itemspace import Sequences
+from itemspace.builders import Item2Vec
+lists = [list(range(at % 7, at % 7 + at % 50)) for at in range(300)]
+for more in ({}, {"deterministic": True}, {"window": None, "negatives": 4, "sample": 1e-2}):
+    builder = Item2Vec(dim=20, epochs=2, threads=2, **more).fit(Sequences.from_lists(lists))
+    builder.update(Sequences.from_lists([[100, 3, 101]] * 5), freeze=True)
+"""
+    environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_native_options() -> None:

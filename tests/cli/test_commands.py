@@ -79,6 +79,17 @@ def test_the_main_job(files: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert (files / "itemspace.db").exists()
 
 
+def test_a_build_shows_what_it_is_worth(published: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out, _ = told(capfd, ["build", "pmi", "-o", "dim=8"])
+    lines = [line.split() for line in out.splitlines()]
+    assert [line[0] for line in lines] == ["builder", "pmi", "itemknn", "popularity"]
+    [path] = [one for one in Path("itemspace-data/builds").iterdir() if one.name.endswith("-pmi")]
+    lineage = VectorSet.open(path).lineage
+    assert f"{lineage['measures']['hr@10']['value']:.4f}" == lines[1][1]
+    assert f"{lineage['measures_beside']['itemknn']['hr@10']['value']:.4f}" == lines[2][1]
+    assert told(capfd, ["build", "pmi", "--no-evaluate"])[0] == ""
+
+
 def test_json_is_one_object(published: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out, err = told(
         capfd, ["similar", "3", "-w", "year = 2005 AND kind = 'hats'", "--format", "json"]
@@ -324,13 +335,18 @@ def test_the_console_script_is_quiet_in_a_pipe(files: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout == ""
     assert done.stderr.startswith("Loaded 60 rows into item")
-    for more, told_by in (
-        (["build", "item2vec"], "Build 1: 60 items × 64 by item2vec"),
+    for more, *told in (
+        (
+            ["build", "item2vec"],
+            "leave last out: 40 cases, --recent 10 --decay 1",
+            "Build 1: 60 items × 64 by item2vec",
+        ),
         (["publish"], "Version 1 of 'items' is live: 60 items × 64 from build 1"),
     ):
         done = subprocess.run([script, *more], capture_output=True, text=True, check=True)
-        assert done.stderr.startswith(told_by)
-        assert done.stderr.count("\n") == 1
+        lines = done.stderr.splitlines()
+        assert len(lines) == len(told)
+        assert all(line.startswith(one) for line, one in zip(lines, told, strict=True))
     failed = subprocess.run(words, capture_output=True, text=True, check=False)
     assert failed.returncode == 3
     assert failed.stderr.count("\n") == 1

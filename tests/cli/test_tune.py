@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from itemspace import VectorSet
-from itemspace.builders.counting import ItemKNN, PMIFactorization
+from itemspace.builders.counting import ItemKNN
+from itemspace.builders.factorisation import PMIFactorization
 from itemspace.builders.options import OneOf, Whole
 from itemspace.cli.app import main
 from itemspace.cli.tune import seconds_of

@@ -11,7 +11,14 @@ from itemspace.builders.counting import ItemKNN, Popularity
 from itemspace.builders.factorisation import PMIFactorization
 from itemspace.core.errors import EmptyInput, InvalidOption
 from itemspace.core.histories import Recent
-from itemspace.evaluation import compare, evaluate, leave_last_out, measures, next_item
+from itemspace.evaluation import (
+    compare,
+    evaluate,
+    leave_last_out,
+    measures,
+    monitor,
+    next_item,
+)
 from itemspace.evaluation.measures import UNRANKED
 
 OFFSETS = np.array([0, 1, 3, 4])
@@ -39,8 +46,27 @@ def test_measures_by_hand() -> None:
     assert measures.ndcg(RANKS, OFFSETS, 1).tolist() == [0, 1, 0]
 
 
+def test_a_case_whose_target_is_unknown_is_a_miss() -> None:
+    """Wherever it stands, and whatever stands beside it."""
+    train = Sequences.from_lists([["a", "b", "c"]])
+    scorer = Popularity().fit(train)
+    for targets, expected in (
+        (["b", "new"], [1, 0]),
+        (["new", "b"], [0, 1]),
+        (["new", "new"], [0, 0]),
+        (["b", "new", "c"], [1, 0, 1]),
+    ):
+        found = evaluate(scorer, next_item(train, [["a"]] * len(targets), targets), ks=(3,))
+        for measure in ("hr", "recall"):
+            assert found.per_case(measure, 3).tolist() == expected
+        for measure in ("ndcg", "mrr"):
+            assert (found.per_case(measure, 3) > 0).tolist() == [bool(hit) for hit in expected]
+        assert found.estimate("recall", 3).value == np.mean(expected)
+
+
 def test_ndcg_agrees_with_another_library() -> None:
-    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    from sklearn import metrics
+
     rng = np.random.default_rng(0)
     for k in (1, 5, 20):
         scores = rng.permutation(20).astype(float)
@@ -215,3 +241,65 @@ def test_a_vocabulary_of_one_item() -> None:
     assert found.estimate("hr", 1).value == 1
     alone = VectorSet(Ids(["a"]), np.ones((1, 2)))
     assert evaluate(alone, next_item(train, [["a"]], ["a"])).estimate("hr", 1).value == 0
+
+
+def test_the_peak_is_the_fit_s_own() -> None:
+    class Greedy:
+        supports_vectors = False
+
+        def __init__(self, megabytes: int) -> None:
+            self.megabytes = megabytes
+
+        def get_params(self) -> dict[str, int]:
+            return {"megabytes": self.megabytes}
+
+        def fit(self, sequences: Sequences) -> None:  # noqa: ARG002
+            self.size = np.ones(self.megabytes << 17).sum()
+
+        def scores(self, histories: Sequences) -> Any:
+            return np.zeros((len(histories), 30), dtype=np.float32)
+
+    found = compare({"much": Greedy(400), "little": Greedy(1)}, leave_last_out(two_worlds()))
+    much, little = (entry.peak_megabytes for entry in found.entries)
+    assert much - little > 300
+
+
+def test_sampled_negatives_only_by_name() -> None:
+    train = Sequences.from_lists([range(500)])
+    scorer = Fixed(*[np.arange(500, dtype=float)[::-1].tolist()] * 400)
+    split = next_item(train, [[]] * 400, [100] * 400)
+    full = evaluate(scorer, split)
+    assert set(full.ranks.tolist()) == {101}
+    for count in (1, 9, 99):
+        found = evaluate(scorer, split, sampled_negatives=count)
+        assert found.split == f"next item, against {count} sampled items"
+        assert found.ranks.max() <= count + 1
+        assert found.ranks.mean() == pytest.approx(1 + count * 100 / 499, rel=0.15)
+        again = evaluate(scorer, split, sampled_negatives=count)
+        assert np.array_equal(found.ranks, again.ranks)
+    assert np.array_equal(evaluate(scorer, split, sampled_negatives=499).ranks, full.ranks)
+    assert np.array_equal(evaluate(scorer, split, sampled_negatives=9999).ranks, full.ranks)
+    with pytest.raises(InvalidOption, match="sampled_negatives"):
+        evaluate(scorer, split, sampled_negatives=0)
+
+
+def test_a_monitor_says_what_evaluate_says() -> None:
+    split = leave_last_out(two_worlds())
+    vectors = PMIFactorization(dim=8).fit(split.train).item_vectors_
+    found = monitor(split, measure="ndcg", k=5, recent=Recent(2))(vectors)
+    expected = evaluate(vectors, split, ks=(5,), recent=Recent(2)).estimate("ndcg", 5).value
+    assert found == expected
+
+
+def test_cases_are_drawn() -> None:
+    split = leave_last_out(two_worlds())
+    drawn = split.drawn(50)
+    assert len(drawn.histories) == len(drawn.targets) == 50
+    pairs = {
+        (tuple(h.tolist()), tuple(t.tolist()))
+        for h, t in zip(split.histories, split.targets, strict=True)
+    }
+    for history, target in zip(drawn.histories, drawn.targets, strict=True):
+        assert (tuple(history.tolist()), tuple(target.tolist())) in pairs
+    assert np.array_equal(split.drawn(50).histories.items, drawn.histories.items)
+    assert split.drawn(10_000) is split

@@ -23,7 +23,7 @@ from itemspace.core.progress import Progress
 from itemspace.evaluation import evaluate, leave_last_out
 from itemspace.evaluation.configuration import Configuration, read_config
 from itemspace.evaluation.trials import State, Trial
-from itemspace.evaluation.tuning import RECENTS, _drawn, name_of, tune
+from itemspace.evaluation.tuning import RECENTS, name_of, tune
 
 KNN_SPACE: SearchSpace = {
     "window": OneOf((1, 5, None)),
@@ -286,11 +286,6 @@ def test_at_most_so_many_cases() -> None:
     assert outcomes(found.trials) == outcomes(same.trials)
     values = [40 * trial.value for trial in found.trials if trial.value is not None]
     assert values == pytest.approx(np.round(values))
-    judged = _drawn(SPLIT, 40, 1)
-    cases = list(zip(lists(SPLIT.histories), lists(SPLIT.targets), strict=True))
-    drawn = list(zip(lists(judged.histories), lists(judged.targets), strict=True))
-    assert len(drawn) == 40
-    assert all(case in cases for case in drawn)
 
 
 def test_the_record_holds_every_trial(tmp_path: Path) -> None:
