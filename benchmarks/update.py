@@ -21,7 +21,7 @@ from itemspace.builders import Item2Vec
 from itemspace.core.histories import Recent
 from itemspace.core.vectors import unit_rows
 from itemspace.evaluation import evaluate
-from next_item import deezer
+from next_item import deezer_pairs
 
 OPTIONS = {"dim": 64, "window": 5, "epochs": 20, "sample": 0, "alpha": 0.05}
 
@@ -37,8 +37,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     chosen = parser.parse_args()
-    split = deezer(chosen.folder).validation
-    train = split.train
+    train, split = deezer_pairs(chosen.folder, "validation")
     found: dict[str, list[tuple[float, ...]]] = {}
     for seed in range(1, chosen.seeds + 1):
         rng = np.random.default_rng(seed)

@@ -15,7 +15,12 @@ Monitor = Callable[[VectorSet], float]
 
 class Builder(Protocol):
     """scikit-learn's habits: options in the constructor, stored unchanged; ``fit`` returns self;
-    what is learned ends in an underscore."""
+    what is learned ends in an underscore.
+
+    A builder may also have ``search_space``, what :func:`~itemspace.evaluation.tune` searches by
+    default (:mod:`.options`), and ``supports_monitor``: its ``fit`` then takes ``monitor``, a
+    :data:`Monitor` that is called after each epoch.
+    """
 
     supports_vectors: ClassVar[bool]
     """Whether there are ``item_vectors_``; a builder without them has ``scores(histories)``."""

@@ -58,7 +58,7 @@ class ItemKNN(Configured):
         sequences with times); see :func:`.count_pairs` and :class:`.Item2Vec`.
     weighting, exponent, normalisation
         ``count``, ``log``, ``cosine``, ``jaccard`` or ``power``; see :func:`.weigh_pairs`. The
-        numbers, above 0 and at least 0, are of ``power`` alone.
+        numbers, in (0, 2] and at least 0, are of ``power`` alone.
     shrinkage
         s ≥ 0 multiplies each weight by c / (c + s), against chance pairs of rare items.
     recent, decay
@@ -114,7 +114,7 @@ class ItemKNN(Configured):
         check_choice(self, "direction", ("both", "forward"))
         check_choice(self, "distance", ("flat", "harmonic"))
         check_choice(self, "weighting", ("count", "log", "cosine", "jaccard", "power"))
-        check_option(self, "exponent", float, lambda v: v > 0, "a number above 0")
+        check_option(self, "exponent", float, lambda v: 0 < v <= 2, "above 0 and at most 2")
         check_option(self, "normalisation", float, lambda v: v >= 0, "a number of at least 0")
         check_option(self, "shrinkage", float, lambda v: v >= 0, "a number of at least 0")
         Recent(self.recent, self.decay)

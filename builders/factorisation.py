@@ -191,7 +191,7 @@ class CountFactorization(_Factorization):
     window, distance, half_life
         As in :class:`.ItemKNN`.
     exponent
-        g > 0. Below 1 large counts outweigh less.
+        g in (0, 2]. Below 1 large counts outweigh less.
     normalisation
         a ≥ 0. The more, the less frequent items are favoured.
     eigenvalue_weighting
@@ -238,7 +238,7 @@ class CountFactorization(_Factorization):
 
     def _check_options(self) -> None:
         super()._check_options()
-        check_option(self, "exponent", float, lambda v: v > 0, "a number above 0")
+        check_option(self, "exponent", float, lambda v: 0 < v <= 2, "above 0 and at most 2")
         check_option(self, "normalisation", float, lambda v: v >= 0, "a number of at least 0")
 
     def _weigh(self, counts: csr_array) -> csr_array:

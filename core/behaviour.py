@@ -82,11 +82,12 @@ class Sequences:
     def decay(self, half_life: float) -> npt.NDArray[np.float32]:
         """The weight of each event, float32: halved for each ``half_life`` seconds before the last.
 
-        Raises :class:`InvalidOption` for sequences without times.
+        Raises :class:`InvalidOption` for sequences without times, or with one that is no number.
         """
-        if self.times is None:
+        if self.times is None or not np.isfinite(self.times).all():
+            lack = "none" if self.times is None else "some that are not finite"
             raise InvalidOption(
-                "half_life needs sequences with times; these have none.",
+                f"half_life needs sequences with times; these have {lack}.",
                 option="half_life",
                 received=half_life,
             )

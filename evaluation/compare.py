@@ -94,7 +94,8 @@ class Comparison:
             raise MissingExtra(
                 "Figures need matplotlib; pip install 'itemspace[evaluation]'.", extra="evaluation"
             ) from error
-        figure = Figure(figsize=(10, 4), layout="constrained")
+        height = 4 + 0.2 * len(self.entries)
+        figure = Figure(figsize=(10, height), layout="constrained")
         by_k, by_time = figure.subplots(1, 2)
         for entry in self.entries:
             ks = entry.evaluation.ks
@@ -103,9 +104,9 @@ class Comparison:
             hits = entry.evaluation.estimate("hr", 10)
             spread = [[hits.value - hits.low], [hits.high - hits.value]]
             by_time.errorbar([entry.fit_seconds], [hits.value], spread, fmt="o", label=entry.name)
-        by_k.set(xlabel="k", ylabel="HR@k", title=self.split.name)
-        by_time.set(xlabel="seconds to fit", ylabel="HR@10, 95 %", xscale="log")
-        by_k.legend()
+        by_k.set(xlabel="k", ylabel="HR@k", title=self.split.name, xticks=ks, ylim=(0, None))
+        by_time.set(xlabel="seconds to fit", ylabel="HR@10, 95 %", xscale="log", ylim=(0, None))
+        figure.legend(*by_k.get_legend_handles_labels(), loc="outside lower center")
         figure.savefig(path)
 
 

@@ -7,7 +7,7 @@ import pytest
 from itemspace import Metric, Sequences
 from itemspace.builders import Item2Vec, load_builder, registry
 from itemspace.builders.gensim_engine import LONGEST_TEXT, Texts
-from itemspace.core.errors import BrokenPlugin, EmptyInput, InvalidOption
+from itemspace.core.errors import BrokenPlugin, EmptyInput, InvalidOption, UnsupportedError
 from itemspace.core.vectors import unit_rows
 
 
@@ -140,3 +140,21 @@ def test_builders_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BrokenPlugin):
         load_builder("broken")
     assert "torch" not in sys.modules
+
+
+@ENGINES
+@pytest.mark.parametrize("window", [5, None])
+def test_a_vocabulary_of_one_item(engine: Any, window: int | None) -> None:
+    sequences = Sequences.from_lists([["a", "a", "a"], ["a"]])
+    vectors = Item2Vec(dim=4, epochs=2, engine=engine, window=window).fit(sequences).item_vectors_
+    assert vectors.ids.to_list() == ["a"]
+    assert vectors.matrix.any()
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [{"half_life": 9.0}, {"keep_places": True}, {"average_outputs": True}, {"deterministic": True}],
+)
+def test_gensim_is_not_asked_for_what_it_lacks(beyond: dict[str, Any]) -> None:
+    with pytest.raises(UnsupportedError, match=next(iter(beyond))):
+        Item2Vec(engine="gensim", **beyond).fit(two_worlds(10))

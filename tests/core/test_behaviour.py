@@ -63,3 +63,20 @@ def test_sequences() -> None:
         Sequences(Ids([1]), np.array([1], dtype=np.int32), np.array([0, 1]))
     with pytest.raises(InvalidVectors):
         Sequences(Ids([1]), np.array([0], dtype=np.int32), np.array([0, 2]))
+
+
+def test_sequences_keep_their_times() -> None:
+    log = Interactions.from_columns(["u", "u", "v"], ["a", "b", "a"], [5.0, 1.0, 9.0])
+    sequences = log.sequences()
+    assert sequences.times is not None
+    assert sequences.times.tolist() == [1, 5, 9]
+    assert sequences.where(np.array([True, False, True])).times.tolist() == [1, 9]  # type: ignore[union-attr]
+    assert sequences.over(np.array([0])).times.tolist() == [5, 9]  # type: ignore[union-attr]
+    assert sequences.onto(Ids(["b", "new"])).times.tolist() == [1]  # type: ignore[union-attr]
+    assert sequences.decay(4.0).tolist() == [0.25, 0.5, 1]
+    with pytest.raises(InvalidVectors, match="one for each"):
+        Sequences(sequences.vocabulary, sequences.items, sequences.offsets, np.zeros(2))
+    for times in (None, np.array([0, np.nan, 1])):
+        other = Sequences(sequences.vocabulary, sequences.items, sequences.offsets, times)
+        with pytest.raises(InvalidOption, match="half_life needs"):
+            other.decay(1.0)
