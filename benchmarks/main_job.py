@@ -16,10 +16,27 @@ from pathlib import Path
 
 COMMANDS = [
     ["ingest", "{data}"],
-    ["build", "item2vec", "-o", "window=20", "-o", "epochs=20", "-o", "min_count=5"],
+    [
+        "build",
+        "item2vec",
+        "-o",
+        "window=8",
+        "-o",
+        "epochs=100",
+        "-o",
+        "negatives=20",
+        "-o",
+        "min_count=4",
+        "-o",
+        "ns_exponent=0.5",
+        "--recent",
+        "50",
+        "--decay",
+        "0.6",
+    ],
     ["publish", "--to", "lsh:published"],
     ["similar", "--title", "Toy Story (1995)", "--where", "year >= 1990", "--columns", "title"],
-    ["recommend", "--user", "17", "--columns", "title"],
+    ["recommend", "--user", "17", "--recent", "50", "--decay", "0.6", "--columns", "title"],
 ]
 
 

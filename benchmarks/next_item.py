@@ -136,7 +136,7 @@ def measure(task: Task, data: str, builders: Iterable[str], seeds: int) -> None:
     )
     print(
         f"{'builder':<10}{'valid.':>8}{f'{names}@{task.k}':>11}{f'NDCG@{task.k}':>9}"
-        f"{'less itemknn (95 %)':>28}{'fit s':>8}"
+        f"{'less itemknn (95 %)':>28}"
     )
     ours: dict[str, Any] = {}
     for name in builders:

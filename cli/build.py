@@ -46,6 +46,12 @@ def build(
             help="Whether to show first what such vectors are worth; takes another fit.",
         ),
     ] = True,
+    recent: Annotated[
+        int | None, typer.Option(help="It is measured with so many of the last items.", min=1)
+    ] = None,
+    decay: Annotated[
+        float | None, typer.Option(help="Weight there of an item relative to the next newer one.")
+    ] = None,
     database: DatabaseOption = None,
 ) -> None:
     """Learn item vectors from the interactions and record them.
@@ -70,9 +76,10 @@ def build(
             sequences = catalog.read_interactions().sequences(gap=gap)
         measures = {}
         if measured:
-            recent = Recent() if found is None else found.recent
+            user = Recent() if found is None else found.recent
+            user = Recent(recent or user.count, user.decay if decay is None else decay)
             with working("measuring what such vectors are worth"):
-                measures = _show_worth(sequences, name, made.get_params(), recent)
+                measures = _show_worth(sequences, name, made.get_params(), user)
         with progress_bar() as report:
             vectors = made.fit(sequences, progress=report).item_vectors_
         vectors = vectors.with_lineage(**measures)

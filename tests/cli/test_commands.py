@@ -80,12 +80,14 @@ def test_the_main_job(files: Path, capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_build_shows_what_it_is_worth(published: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    out, _ = told(capfd, ["build", "pmi", "-o", "dim=8"])
+    out, err = told(capfd, ["build", "pmi", "-o", "dim=8", "--recent", "3", "--decay", "0.5"])
+    assert "--recent 3 --decay 0.5" in err
     lines = [line.split() for line in out.splitlines()]
     assert [line[0] for line in lines] == ["builder", "pmi", "itemknn", "popularity"]
     [path] = [one for one in Path("itemspace-data/builds").iterdir() if one.name.endswith("-pmi")]
     lineage = VectorSet.open(path).lineage
     assert f"{lineage['measures']['hr@10']['value']:.4f}" == lines[1][1]
+    assert (lineage["measures"]["recent"], lineage["measures"]["decay"]) == (3, 0.5)
     assert f"{lineage['measures_beside']['itemknn']['hr@10']['value']:.4f}" == lines[2][1]
     assert told(capfd, ["build", "pmi", "--no-evaluate"])[0] == ""
 
