@@ -134,9 +134,8 @@ class SkipGram:
             np.empty(0, dtype=np.float32) if weights is None else weights,
             *alias_table(noise),
         )
-        longest = int(np.diff(sequences.offsets).max(initial=1))
         self._window = Window(
-            longest if options.window is None else min(options.window, longest),
+            options.window or int(np.diff(sequences.offsets).max(initial=1)),
             options.shrink and options.window is not None,
             options.keep_places,
         )
@@ -241,7 +240,7 @@ class SkipGram:
         return True
 
     def fingerprint(self) -> str:
-        """SHA-256 of the options (threads aside), the sequences and what it started from."""
+        """SHA-256 of the options (threads aside), the sequences and their weights, and the counts."""
         facts = {**asdict(self.options), "threads": None, "frozen": self._rules[-1]}
         digest = sha256(json.dumps(facts, sort_keys=True).encode())
         sequences = self._sequences

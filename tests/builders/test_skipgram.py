@@ -262,6 +262,13 @@ def test_loss_and_errors_are_those_of_plain_numpy() -> None:
     assert np.allclose(table, expected, rtol=1e-5, atol=1e-12)
 
 
+def test_a_wide_window_over_short_sequences_is_mostly_whole() -> None:
+    """The reach is drawn from 1 to the window, not to the longest sequence."""
+    sequences = Sequences.from_lists([range(4)] * 500)
+    pairs = train_all(SkipGram(sequences, options(window=30, shrink=True)))[1]
+    assert pairs / 500 == pytest.approx(((6 + 10) + 28 * 12) / 30, rel=0.02)
+
+
 def test_a_window_wider_than_a_batch() -> None:
     sequences = Sequences.from_lists([range(100)] * 3)
     trained = SkipGram(sequences, options(window=None, negatives=2))
@@ -407,6 +414,21 @@ builder.fit(sequences, progress=die, checkpoint={str(tmp_path / "state")!r})
         progress=lambda done, total, text: seen.append(done),
     )
     assert seen == [4, 5, 6]
+    assert np.array_equal(resumed.item_vectors_.matrix, whole.item_vectors_.matrix)
+    assert resumed.loss_ == whole.loss_
+
+
+def test_deterministic_resumes_exactly_at_another_number_of_threads(tmp_path: Path) -> None:
+    sequences = shop(500)
+    whole = native(deterministic=True, threads=2).fit(sequences)
+
+    def stop(done: int, total: int, text: str) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        native(deterministic=True, threads=3).fit(sequences, checkpoint=tmp_path, progress=stop)
+    resumed = native(deterministic=True, threads=1).fit(sequences, checkpoint=tmp_path)
     assert np.array_equal(resumed.item_vectors_.matrix, whole.item_vectors_.matrix)
     assert resumed.loss_ == whole.loss_
 
