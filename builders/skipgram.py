@@ -240,7 +240,7 @@ class SkipGram:
         return True
 
     def fingerprint(self) -> str:
-        """SHA-256 of the options (threads aside), the sequences and their weights, and the counts."""
+        """SHA-256 of the options (threads aside), the sequences, their weights and the counts."""
         facts = {**asdict(self.options), "threads": None, "frozen": self._rules[-1]}
         digest = sha256(json.dumps(facts, sort_keys=True).encode())
         sequences = self._sequences
