@@ -53,7 +53,7 @@ class Comparison:
                     f"{hits.low:.4f}–{hits.high:.4f}",
                     f"{gain:.4f}",
                     f"{first:.4f}",
-                    f"{covered:.3f}",
+                    f"{covered.value:.3f}",
                     f"{entry.fit_seconds:.1f}",
                     f"{entry.peak_megabytes:.0f}",
                 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -36,8 +37,23 @@ class Evaluation:
     """Case i has the targets ``ranks[offsets[i]:offsets[i + 1]]``."""
     lists: Codes
     """The recommended codes, (cases, max(ks)), best first, -1 where there are no more."""
-    beyond: dict[str, float] = field(default_factory=dict)
-    """Measures of the lists at the largest k: coverage, popularity bias, diversity."""
+    item_counts: npt.NDArray[np.int64]
+    """How often each item stands in the training data."""
+    attributes: Sequences | None = None
+    """The attributes of each item."""
+
+    @cached_property
+    def beyond(self) -> dict[str, Estimate]:
+        """Measures of the lists at the largest k: coverage, popularity bias, diversity."""
+        k = self.lists.shape[1]
+        found = {
+            f"coverage@{k}": measures.coverage(self.lists, len(self.item_counts)),
+            f"popularity_bias@{k}": measures.popularity_bias(self.lists, self.item_counts),
+        }
+        if self.attributes is not None:
+            offsets, values = self.attributes.offsets, self.attributes.items
+            found[f"diversity@{k}"] = measures.diversity(self.lists, offsets, values)
+        return found
 
     def per_case(self, measure: str, k: int) -> npt.NDArray[np.float64]:
         """``hr``, ``recall``, ``ndcg`` or ``mrr`` of each case, for paired comparisons."""
@@ -62,7 +78,8 @@ class Evaluation:
         found: dict[str, Any] = {"split": self.split, "cases": self.cases}
         for measure in _MEASURES:
             found |= {f"{measure}@{k}": asdict(self.estimate(measure, k)) for k in self.ks}
-        return found | {"mrr": asdict(self.estimate("mrr", max(self.ks)))} | self.beyond
+        more = {"mrr": self.estimate("mrr", max(self.ks))} | self.beyond
+        return found | {name: asdict(estimate) for name, estimate in more.items()}
 
 
 def monitor(
@@ -147,18 +164,18 @@ def evaluate(
             ranks,
             lists,
         )
-    beyond = {
-        f"coverage@{most}": measures.coverage(lists, len(split.train.vocabulary)),
-        f"popularity_bias@{most}": measures.popularity_bias(lists, split.train.counts()),
-    }
-    if attributes is not None:
-        found = measures.diversity(lists, attributes.offsets, attributes.items)
-        beyond[f"diversity@{most}"] = found
     name = split.name
     if sampled_negatives is not None:
         name += f", against {sampled_negatives:,} sampled items"
     return Evaluation(
-        name, len(split.histories), tuple(ks), ranks, split.targets.offsets, lists, beyond
+        name,
+        len(split.histories),
+        tuple(ks),
+        ranks,
+        split.targets.offsets,
+        lists,
+        split.train.counts(),
+        attributes,
     )
 
 

@@ -19,7 +19,7 @@ from itemspace.evaluation import (
     monitor,
     next_item,
 )
-from itemspace.evaluation.measures import UNRANKED
+from itemspace.evaluation.measures import UNRANKED, Estimate
 
 OFFSETS = np.array([0, 1, 3, 4])
 RANKS = np.array([3, 1, 5, UNRANKED])
@@ -79,15 +79,19 @@ def test_ndcg_agrees_with_another_library() -> None:
 
 def test_lists_by_hand() -> None:
     lists = np.array([[0, 1], [0, -1]], dtype=np.int32)
-    assert measures.coverage(lists, 4) == 0.5
+    assert measures.coverage(lists, 4).value == 0.5
     counts = np.array([10, 5, 5, 1])
-    assert measures.popularity_bias(lists, counts) == pytest.approx((0.875 + 0.5 + 0.875) / 3)
+    assert measures.popularity_bias(lists, counts).value == pytest.approx((0.875 + 0.5 + 0.875) / 3)
     everything = np.arange(4, dtype=np.int32)[None, :]
-    assert measures.popularity_bias(everything, counts) == pytest.approx(0.5)
+    assert measures.popularity_bias(everything, counts).value == pytest.approx(0.5)
     attributes = np.array([0, 2, 3, 3, 3])
     values = np.array([7, 8, 8], dtype=np.int32)
-    assert measures.diversity(lists, attributes, values) == pytest.approx(0.5)
-    assert measures.diversity(np.array([[2, 3]], dtype=np.int32), attributes, values) == 0
+    assert measures.diversity(lists, attributes, values).value == pytest.approx(0.5)
+    assert measures.diversity(np.array([[2, 3]], dtype=np.int32), attributes, values).value == 0
+    nothing = np.full((3, 2), -1, dtype=np.int32)
+    assert measures.coverage(nothing, 4) == Estimate(0, 0, 0)
+    assert measures.popularity_bias(nothing, counts) == Estimate(0.5, 0.5, 0.5)
+    assert measures.diversity(nothing, attributes, values) == Estimate(0, 0, 0)
 
 
 @pytest.mark.parametrize("values", [[0.0, 1.0], np.linspace(0, 1, 97).tolist()])
@@ -103,6 +107,34 @@ def test_bootstrap_covers_as_often_as_it_says(values: list[float]) -> None:
     assert measures.bootstrap(sample, seed=1) == measures.bootstrap(sample, seed=1)
     with pytest.raises(EmptyInput):
         measures.bootstrap(np.empty(0))
+
+
+def test_intervals_of_lists_cover_as_often_as_they_say() -> None:
+    """Against the same measure of many more cases (coverage: against its mean over samples)."""
+    rng = np.random.default_rng(3)
+    shares = np.arange(1, 201) ** -1.2
+    counts = (1e6 * shares).astype(np.int64)
+    attributes = np.arange(201)
+    values = (np.arange(200) % 7).astype(np.int32)
+
+    def lists(cases: int) -> Any:
+        noisy = np.log(shares) + rng.gumbel(size=(cases, 200))
+        return np.argsort(-noisy, axis=1)[:, :5].astype(np.int32)
+
+    measured = {
+        "coverage": lambda one: measures.coverage(one, 200),
+        "popularity": lambda one: measures.popularity_bias(one, counts),
+        "diversity": lambda one: measures.diversity(one, attributes, values),
+    }
+    samples = [lists(60) for _ in range(60)]
+    large = lists(4000)
+    for name, measure in measured.items():
+        found = [measure(one) for one in samples]
+        truth = measure(large).value
+        if name == "coverage":
+            truth = float(np.mean([one.value for one in found]))
+        covered = sum(one.low <= truth <= one.high for one in found)
+        assert 52 <= covered <= 60, name
 
 
 def test_a_paired_difference_is_sharper() -> None:
