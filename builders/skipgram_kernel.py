@@ -33,6 +33,7 @@ class Table(NamedTuple):
 
     In place, ``slots`` is empty and a row's number is its item. Else rows are copied from
     ``shared`` when first needed: ``slots[item]`` is where (-1 before), ``owners[slot]`` the item.
+    The last row of ``matrix`` is no item's.
     """
 
     matrix: FloatMatrix
