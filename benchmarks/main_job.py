@@ -14,26 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
+BUILD = (
+    "build item2vec -o window=8 -o epochs=100 -o negatives=20 -o min_count=4 -o ns_exponent=0.5 "
+    "--recent 50 --decay 0.6"
+)
 COMMANDS = [
     ["ingest", "{data}"],
-    [
-        "build",
-        "item2vec",
-        "-o",
-        "window=8",
-        "-o",
-        "epochs=100",
-        "-o",
-        "negatives=20",
-        "-o",
-        "min_count=4",
-        "-o",
-        "ns_exponent=0.5",
-        "--recent",
-        "50",
-        "--decay",
-        "0.6",
-    ],
+    BUILD.split(),
     ["publish", "--to", "lsh:published"],
     ["similar", "--title", "Toy Story (1995)", "--where", "year >= 1990", "--columns", "title"],
     ["recommend", "--user", "17", "--recent", "50", "--decay", "0.6", "--columns", "title"],

@@ -123,12 +123,11 @@ class ItemKNN(Configured):
             window=self.window,
             direction=self.direction,
             distance=self.distance,
-            weights=None if self.half_life is None else sequences.decay(self.half_life),
+            weights=sequences.decay(self.half_life),
         )
-        self.similarities_ = weigh_pairs(counts, self.weighting, self.exponent, self.normalisation)
-        # Same pairs in the same order, so that the shrinkage applies to the values alone.
-        shares = weigh_pairs(counts, "count", 1, 0)
-        self.similarities_.data *= shares.data / (shares.data + self.shrinkage)
+        self.similarities_ = weigh_pairs(
+            counts, self.weighting, self.exponent, self.normalisation, self.shrinkage
+        )
         return self
 
     def scores(self, histories: Sequences) -> FloatMatrix:

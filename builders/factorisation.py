@@ -62,7 +62,7 @@ class _Factorization(Configured):
             sequences,
             window=self.window,
             distance=self.distance,
-            weights=None if self.half_life is None else sequences.decay(self.half_life),
+            weights=sequences.decay(self.half_life),
         )
         weights = self._weigh(counts) if counts.nnz else counts
         weights.eliminate_zeros()
@@ -258,8 +258,10 @@ def top_eigenpairs(
     """
     size = weights.shape[0]
     width = 2 * count + 16
+    top = slice(None, -count - 1, -1)  # NumPy's eigenvalues rise
     if width > size // 2:
         sizes, vectors = np.linalg.eigh(weights.toarray().astype(np.float64))
+        vectors = vectors[:, top].astype(np.float32)
     else:
         narrow = weights.astype(np.float32)
         start = np.random.default_rng(seed).standard_normal((size, width), dtype=np.float32)
@@ -268,10 +270,7 @@ def top_eigenpairs(
             basis = np.linalg.qr(narrow @ basis)[0]
         inner = (basis.T @ (narrow @ basis)).astype(np.float64)
         sizes, turned = np.linalg.eigh((inner + inner.T) / 2)
-        order = np.argsort(-sizes)[:count]
-        sizes, vectors = sizes[order], basis @ turned[:, order].astype(np.float32)
-    order = np.argsort(-sizes)[:count]
-    sizes, vectors = sizes[order], vectors[:, order].astype(np.float32)
+        vectors = basis @ turned[:, top].astype(np.float32)
     largest = np.abs(vectors).argmax(axis=0)
     vectors *= np.where(vectors[largest, np.arange(count)] < 0, -1, 1).astype(np.float32)
-    return sizes, vectors
+    return sizes[top], vectors

@@ -286,8 +286,12 @@ class Item2Vec(Configured):
         monitor: Monitor | None,
         checkpoint: str | Path | None,
     ) -> Self:
-        weights = None if self.half_life is None else sequences.decay(self.half_life)
-        trained = SkipGram(sequences, self._kernel_options(), weights=weights, start=start)
+        trained = SkipGram(
+            sequences,
+            self._kernel_options(),
+            weights=sequences.decay(self.half_life),
+            start=start,
+        )
         folder = None if checkpoint is None else Path(checkpoint)
         if folder is not None:
             trained.resume(folder)

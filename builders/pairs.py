@@ -93,12 +93,17 @@ def _pairs(
 
 
 def weigh_pairs(
-    counts: csr_array, weighting: Weighting, exponent: float, normalisation: float
+    counts: csr_array,
+    weighting: Weighting,
+    exponent: float,
+    normalisation: float,
+    shrinkage: float = 0.0,
 ) -> csr_array:
     """Counts c(i, j) as weights, with n(i) the pairs that i is in.
 
     ``count``: c; ``log``: log(1 + c); ``cosine``: c / √(n(i) n(j)); ``jaccard``:
-    c / (n(i) + n(j) − c); ``power``: cᵍ / (n(i) n(j))ᵃ with the two numbers given.
+    c / (n(i) + n(j) − c); ``power``: cᵍ / (n(i) n(j))ᵃ with the two numbers given. Each times
+    c / (c + s) with the shrinkage s.
     """
     pairs = counts.tocoo()
     rows, columns = pairs.coords
@@ -112,4 +117,5 @@ def weigh_pairs(
     elif weighting != "count":
         power, share = (1.0, 0.5) if weighting == "cosine" else (exponent, normalisation)
         values = values**power / (out * into) ** share
+    values = values * (pairs.data / (pairs.data + shrinkage))
     return csr_array((values, (rows, columns)), shape=counts.shape)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,18 +35,13 @@ from .skipgram_kernel import (
 Counts = npt.NDArray[np.int64]
 Result = tuple[float, int]
 """The loss and the pairs of a chunk."""
-Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+Run = Callable[..., Iterable[Any]]
+"""``map``, or that of a pool."""
 #: Events that one thread takes at a time: the learning rate and the random numbers are a chunk's.
 CHUNK = 10_000
 #: With ``deterministic``: chunks that start from the same vectors.
 GROUP = 8
 _KIND, _FORMAT = "skip-gram state", 2
-
-
-class _Job(NamedTuple):
-    chunk: int
-    alpha: np.float32
-    seed: np.uint64
 
 
 @dataclass(frozen=True)
@@ -174,19 +169,18 @@ class SkipGram:
         order = np.random.default_rng((self.options.seed, self.epoch)).permutation(
             len(self._bounds) - 1
         )
-        seeds = np.random.SeedSequence((self.options.seed, self.epoch)).generate_state(
-            len(order), np.uint64
-        )
+        seeds: npt.NDArray[Any] = np.random.SeedSequence(
+            (self.options.seed, self.epoch)
+        ).generate_state(len(order), np.uint64)
         places = self.epoch * len(order) + np.arange(len(order))
         left = 1 - places / (self.options.epochs * len(order))
         alphas = (self.options.alpha * np.maximum(1e-3, left)).astype(np.float32)
-        jobs = [_Job(*job) for job in zip(order.tolist(), alphas, seeds[order], strict=True)]
         with ThreadPoolExecutor(self.options.threads) as pool:
             run = map if self.options.threads == 1 else pool.map
             if self.options.deterministic:
-                results = self._train_in_groups(jobs, run)
+                results = self._train_in_groups(order, alphas, seeds[order], run)
             else:
-                results = list(run(self._train_in_place, jobs))
+                results = list(run(self._train_in_place, order, alphas, seeds[order]))
         pairs = sum(pairs for _, pairs in results)
         loss = sum(loss for loss, _ in results) / pairs if pairs else 0.0
         if not np.isfinite(loss) or not np.isfinite(self.inputs).all():
@@ -248,32 +242,32 @@ class SkipGram:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
-    def _train_in_place(self, job: _Job) -> Result:
+    def _train_in_place(self, chunk: int, alpha: np.float32, seed: np.uint64) -> Result:
         loss, pairs = train_sequences(
             self._sequences.items,
             self._sequences.offsets,
-            int(self._bounds[job.chunk]),
-            int(self._bounds[job.chunk + 1]),
+            int(self._bounds[chunk]),
+            int(self._bounds[chunk + 1]),
             _in_place(self._inputs),
             _in_place(self._outputs),
             *self._rules,
-            job.alpha,
-            job.seed,
+            alpha,
+            seed,
         )
         return float(loss), int(pairs)
 
-    def _train_in_groups(self, jobs: list[_Job], run: Run) -> list[Result]:
+    def _train_in_groups(
+        self, chunks: Counts, alphas: Floats, seeds: npt.NDArray[np.uint64], run: Run
+    ) -> list[Result]:
         """Train each group's chunks privately, then add up what they changed, in their order."""
         threads = min(self.options.threads, GROUP)
         cuts = np.linspace(0, len(self.counts), threads + 1).astype(np.int64).tolist()
         events = int(np.diff(self._sequences.offsets[self._bounds]).max(initial=0))
         inputs = _private(self._inputs, events)
         outputs = _private(self._outputs, events * (1 + self.options.negatives))
-        losses, pairs = np.zeros(len(jobs)), np.zeros(len(jobs), dtype=np.int64)
-        chunks, seeds = np.array([job.chunk for job in jobs]), np.array([job.seed for job in jobs])
-        alphas = np.array([job.alpha for job in jobs])
+        losses, pairs = np.zeros(len(chunks)), np.zeros(len(chunks), dtype=np.int64)
 
-        for at in range(0, len(jobs), GROUP):
+        for at in range(0, len(chunks), GROUP):
             group = slice(at, at + GROUP)
 
             def train(thread: int, group: slice = group) -> None:

@@ -79,11 +79,14 @@ class Sequences:
         kept = self.where(codes >= 0)
         return Sequences(vocabulary, codes[codes >= 0], kept.offsets, kept.times)
 
-    def decay(self, half_life: float) -> npt.NDArray[np.float32]:
+    def decay(self, half_life: float | None) -> npt.NDArray[np.float32] | None:
         """The weight of each event, float32: halved for each ``half_life`` seconds before the last.
 
-        Raises :class:`InvalidOption` for sequences without times, or with one that is no number.
+        ``None`` for ``None``: all alike. Raises :class:`InvalidOption` for sequences without times,
+        or with one that is no number.
         """
+        if half_life is None:
+            return None
         if self.times is None or not np.isfinite(self.times).all():
             lack = "none" if self.times is None else "some that are not finite"
             raise InvalidOption(

@@ -11,7 +11,7 @@ from ..core.errors import EmptyInput, InvalidOption, InvalidVectors, Unsupported
 from ..core.histories import Recent
 from ..core.progress import Progress
 from ..core.vectors import VectorSet
-from .evaluate import evaluate
+from .evaluate import monitor
 from .proposals import Proposal
 from .splits import Split
 from .trials import State, Trial
@@ -27,8 +27,10 @@ class Judge:
 
     def __call__(self, thing: Any, recent: Recent) -> float:
         """The mean over the cases; see :func:`~.evaluate.evaluate` for ``thing``."""
-        found = evaluate(thing, self.split, ks=(self._k,), recent=recent, **self._options)
-        return float(found.per_case(self._measure, self._k).mean())
+        judge = monitor(
+            self.split, measure=self._measure, k=self._k, recent=recent, **self._options
+        )
+        return judge(thing)
 
 
 class Clock:

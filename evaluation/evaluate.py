@@ -15,7 +15,7 @@ from ..core.behaviour import Codes, Offsets, Sequences
 from ..core.errors import InvalidOption
 from ..core.histories import Recent
 from ..core.jit import kernel
-from ..core.vectors import FloatMatrix, VectorSet
+from ..core.vectors import FloatMatrix
 from . import measures
 from .measures import UNRANKED, Estimate, Ranks
 from .scoring import Scorer, score_blocks, scorer_of
@@ -84,14 +84,14 @@ class Evaluation:
 
 def monitor(
     split: Split, *, measure: str = "hr", k: int = 10, recent: Recent | None = None, **options: Any
-) -> Callable[[VectorSet], float]:
+) -> Callable[[Any], float]:
     """What a builder's ``fit(monitor=…)`` takes: the mean of a measure on a validation split.
 
-    ``options`` are those of :func:`evaluate`.
+    It judges whatever :func:`evaluate` can; ``options`` are those of it.
     """
 
-    def judge(vectors: VectorSet) -> float:
-        found = evaluate(vectors, split, ks=(k,), recent=recent, **options)
+    def judge(thing: Any) -> float:
+        found = evaluate(thing, split, ks=(k,), recent=recent, **options)
         return float(found.per_case(measure, k).mean())
 
     return judge
@@ -215,25 +215,41 @@ def _rank(
             elif score == -np.inf:
                 ranks[place] = UNRANKED
             else:
-                rank, met = 1, 0
-                for at_rival in range(line.shape[0]):
-                    if sampled:
-                        # The next of a random order (Fisher & Yates), until enough were met.
-                        other = at_rival + int(
-                            random_bits(state) % np.uint64(line.shape[0] - at_rival)
-                        )
-                        rivals[at_rival], rivals[other] = rivals[other], rivals[at_rival]
-                    item = rivals[at_rival]
+                if sampled:
+                    ranks[place] = _sampled_rank(line, target, sampled, rivals, state)
+                    continue
+                rank = 1
+                for item in range(line.shape[0]):
                     if line[item] > score or (line[item] == score and item < target):
                         rank += 1
-                    met += item != target and line[item] > -np.inf
-                    if sampled and met == sampled:
-                        break
                 ranks[place] = rank
         if exclude:
             for place in range(history_offsets[case], history_offsets[case + 1]):
                 excluded[history[place]] = False
         _best(line, lists[case])
+
+
+@kernel
+def _sampled_rank(
+    line: npt.NDArray[np.float32],
+    target: int,
+    count: int,
+    rivals: npt.NDArray[np.int64],
+    state: npt.NDArray[np.uint64],
+) -> int:
+    """The rank of the target among so many of ``rivals``, which are shuffled as far as needed."""
+    rank, met, score = 1, 0, line[target]
+    for at in range(len(rivals)):
+        # The next of a random order (Fisher & Yates).
+        other = at + int(random_bits(state) % np.uint64(len(rivals) - at))
+        rivals[at], rivals[other] = rivals[other], rivals[at]
+        item = rivals[at]
+        if line[item] > score or (line[item] == score and item < target):
+            rank += 1
+        met += item != target and line[item] > -np.inf
+        if met == count:
+            break
+    return rank
 
 
 @kernel

@@ -42,27 +42,12 @@ def shop(folder: Path) -> None:
 
 def movielens(folder: Path, data: Path) -> None:
     run("ingest", str(data))
-    run(
-        "build",
-        "item2vec",
-        "-o",
-        "window=8",
-        "-o",
-        "epochs=100",
-        "-o",
-        "negatives=20",
-        "-o",
-        "min_count=4",
-        "-o",
-        "ns_exponent=0.5",
-        "--recent",
-        "50",
-        "--decay",
-        "0.6",
-    )
+    options = "-o window=8 -o epochs=100 -o negatives=20 -o min_count=4 -o ns_exponent=0.5"
+    user = ("--recent", "50", "--decay", "0.6")
+    run("build", "item2vec", *options.split(), *user)
     run("publish", "--to", f"lsh:{folder}/published")
     columns = ("--columns", "title,genres")
-    run("recommend", "--user", "17", "--recent", "50", "--decay", "0.6", *columns)
+    run("recommend", "--user", "17", *user, *columns)
     run("similar", "--title", "Toy Story (1995)", "--where", "year >= 1990", "-k", "10", *columns)
 
 

@@ -158,7 +158,7 @@ def test_every_sequence_is_in_one_chunk() -> None:
 def train_all(trained: SkipGram) -> tuple[float, int]:
     """The one chunk of a small training; its loss and pairs."""
     assert len(trained._bounds) == 2
-    return trained._train_in_place(skipgram._Job(0, np.float32(0.025), np.uint64(7)))
+    return trained._train_in_place(0, np.float32(0.025), np.uint64(7))
 
 
 def test_pairs_within_the_window_are_trained() -> None:
