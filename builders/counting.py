@@ -123,7 +123,7 @@ class ItemKNN(Configured):
             window=self.window,
             direction=self.direction,
             distance=self.distance,
-            weights=sequences.decay(self.half_life),
+            half_life=self.half_life,
         )
         self.similarities_ = weigh_pairs(
             counts, self.weighting, self.exponent, self.normalisation, self.shrinkage

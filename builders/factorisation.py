@@ -62,7 +62,7 @@ class _Factorization(Configured):
             sequences,
             window=self.window,
             distance=self.distance,
-            weights=sequences.decay(self.half_life),
+            half_life=self.half_life,
         )
         weights = self._weigh(counts) if counts.nnz else counts
         weights.eliminate_zeros()

@@ -19,22 +19,25 @@ class Configured:
         return {name: value for name, value in vars(self).items() if not name.endswith("_")}
 
 
-def lineage_of(name: str, builder: Configured, sequences: Sequences, **more: Any) -> dict[str, Any]:
-    """What the vectors of a builder say of where they come from."""
+def lineage_of(name: str, builder: Configured, data: Any, **more: Any) -> dict[str, Any]:
+    """What the vectors of a builder say of where they come from: sequences, or a graph."""
+    if isinstance(data, Sequences):
+        size = {"sequences": len(data), "events": len(data.items)}
+    else:
+        size = {"nodes": len(data), "edges": data.edges, "directed": data.directed}
     return {
         "builder": name,
         "options": builder.get_params(),
-        "sequences": len(sequences),
-        "events": len(sequences.items),
+        **size,
         **more,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def check_window(builder: Any) -> None:
-    """Raise :class:`InvalidOption` unless ``window`` is None or a whole number of at least 1."""
-    if builder.window is not None:
-        check_option(builder, "window", int, lambda value: value >= 1, "None or at least 1")
+def check_window(builder: Any, name: str = "window") -> None:
+    """Raise :class:`InvalidOption` unless it is None or a whole number of at least 1."""
+    if getattr(builder, name) is not None:
+        check_option(builder, name, int, lambda value: value >= 1, "None or at least 1")
 
 
 def check_half_life(builder: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,8 @@ from ..core.jit import kernel
 Direction = Literal["both", "forward"]
 Distance = Literal["flat", "harmonic"]
 Weighting = Literal["count", "log", "cosine", "jaccard", "power"]
-#: Pairs that are counted before they are summed up.
-_CHUNK = 1 << 22
+#: Pairs that are held before they are summed up.
+_CHUNK = 1 << 23
 
 
 def count_pairs(
@@ -24,11 +24,15 @@ def count_pairs(
     window: int | None,
     direction: Direction = "both",
     distance: Distance = "flat",
-    weights: npt.NDArray[np.float32] | None = None,
+    half_life: float | None = None,
+    user_cap: float | None = None,
+    min_count: float = 0.0,
+    dtype: npt.DTypeLike = np.float64,
 ) -> csr_array:
-    """How often item j stands within ``window`` after (or around) item i; float64 (items, items).
+    """How often item j stands within ``window`` after (or around) item i; (items, items).
 
-    A pair of one item with itself is not counted.
+    A pair of one item with itself is not counted. Columns rise within a row, and with ``both`` the
+    counts are exactly symmetric.
 
     Parameters
     ----------
@@ -39,57 +43,164 @@ def count_pairs(
     distance
         What a pair counts that lies d places apart: 1, or 1/d (``harmonic``; Pennington et al.
         2014).
-    weights
-        Of the events, (events,); a pair counts times the mean of its two.
+    half_life
+        Seconds; a pair counts times the mean :meth:`~.Sequences.decay` of its two events.
+    user_cap
+        The most that one user adds to a pair, above 0. Without users, each sequence is one's.
+    min_count
+        Pairs that count less are left out, and those that count nothing.
+    dtype
+        Of the counts, which are summed in float64.
+
+    Notes
+    -----
+    The pairs of some items at a time are gathered, then summed up by the other item: beside the
+    result no more than about 2²³ of them are in memory (or those of one item, if they are more).
     """
-    items = len(sequences.vocabulary)
-    longest = int(np.diff(sequences.offsets).max(initial=0))
-    reach = longest if window is None else min(window, longest)
-    total = csr_array((items, items), dtype=np.float64)
-    size = max(_CHUNK, longest)
-    rows, columns = np.empty((2, size), dtype=np.int32)
-    values = np.empty(size)
-    shares = np.empty(0, dtype=np.float32) if weights is None else weights
-    gains = 1 / np.arange(1.0, reach + 2) if distance == "harmonic" else np.ones(reach + 1)
-    at = 0
-    while at < len(sequences.items):
-        at, filled = _pairs(
-            sequences.items, sequences.offsets, shares, gains, at, rows, columns, values
-        )
-        part = (values[:filled], (rows[:filled], columns[:filled]))
-        total = total + csr_array(part, shape=(items, items))
-    total.eliminate_zeros()  # weights so small that they are 0
-    return total if direction == "forward" else csr_array(total + total.T)
+    if user_cap is not None:
+        sequences = sequences.by_user()
+    items, reach = len(sequences.vocabulary), int(np.diff(sequences.offsets).max(initial=0))
+    reach = reach if window is None else min(window, reach)
+    both = direction == "both"
+    log = _Log(
+        sequences.items,
+        sequences.offsets,
+        _or_none(sequences.decay(half_life), np.float32),
+        _or_none(None if user_cap is None else sequences.owners(), np.int32),
+        1 / np.arange(1.0, reach + 2) if distance == "harmonic" else np.ones(reach + 1),
+    )
+    room, found = np.zeros((2, items + 1), dtype=np.int64)
+    _most_pairs(log, both, room[1:])
+    room = np.cumsum(room)
+    columns, values = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=dtype)]
+    first = 0
+    while first < items:
+        last = int(np.searchsorted(room, room[first] + _CHUNK, side="right")) - 1
+        last = max(first + 1, last)
+        starts = room[first : last + 1] - room[first]
+        others, counts = np.empty(starts[-1], dtype=np.int32), np.empty(starts[-1])
+        whose = np.empty(starts[-1] if user_cap is not None else 0, dtype=np.int32)
+        filled = _gather(log, both, first, starts, others, counts, whose)
+        cap = np.inf if user_cap is None else float(user_cap)
+        sizes = found[first + 1 : last + 1]
+        _sum_up(starts, filled, others, counts, whose, cap, min_count, items, sizes)
+        kept = int(sizes.sum())
+        columns.append(others[:kept].copy())
+        values.append(counts[:kept].astype(dtype))
+        first = last
+    parts = (np.concatenate(values), np.concatenate(columns), np.cumsum(found))
+    total = csr_array(parts, shape=(items, items))
+    return csr_array(total + total.T) if both else total
+
+
+class _Log(NamedTuple):
+    """The events, as the kernels take them."""
+
+    items: Codes
+    offsets: Offsets
+    weights: npt.NDArray[np.float32]
+    """(events,), or empty: all alike."""
+    owners: Codes
+    """Whose each sequence is, ascending; or empty."""
+    gains: npt.NDArray[np.float64]
+    """What a pair counts that lies 1, 2, … places apart; one more than the window."""
+
+
+def _or_none(values: npt.NDArray[Any] | None, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    return np.empty(0, dtype=dtype) if values is None else values
 
 
 @kernel
-def _pairs(
-    items: Codes,
-    offsets: Offsets,
-    weights: npt.NDArray[np.float32],
-    gains: npt.NDArray[np.float64],
+def _most_pairs(log: _Log, both: bool, room: npt.NDArray[np.int64]) -> None:
+    """Add to each item how many places around its events could make a pair with it."""
+    items, offsets = log.items, log.offsets
+    window = len(log.gains) - 1
+    for sequence in range(len(offsets) - 1):
+        start, end = offsets[sequence], offsets[sequence + 1]
+        for at in range(start, end):
+            room[items[at]] += min(window, end - at - 1)
+            if both:
+                room[items[at]] += min(window, at - start)
+
+
+@kernel
+def _gather(
+    log: _Log,
+    both: bool,
     first: int,
-    rows: Codes,
-    columns: Codes,
-    values: npt.NDArray[np.float64],
-) -> tuple[int, int]:
-    """Fill with the pairs from event ``first`` on; returns the event to go on with and how many."""
-    filled, window = 0, len(gains) - 1
-    sequence = np.searchsorted(offsets, first, side="right") - 1
-    for at in range(first, items.shape[0]):
-        while offsets[sequence + 1] <= at:
-            sequence += 1
-        end = min(offsets[sequence + 1], at + window + 1)
-        if filled + end - at > rows.shape[0]:
-            return at, filled
-        for other in range(at + 1, end):
-            if items[at] != items[other]:
-                rows[filled], columns[filled] = items[at], items[other]
-                values[filled] = gains[other - at - 1]
+    starts: Offsets,
+    others: Codes,
+    counts: npt.NDArray[np.float64],
+    whose: Codes,
+) -> Offsets:
+    """List the pairs of the items from ``first``, each item's from its start; returns their ends.
+
+    With ``both`` a pair is listed once, at its lower item.
+    """
+    items, offsets, weights, owners, gains = log
+    window, ends = len(gains) - 1, starts[:-1].copy()
+    for sequence in range(len(offsets) - 1):
+        start, end = offsets[sequence], offsets[sequence + 1]
+        for at in range(start, end):
+            row = items[at] - first
+            if row < 0 or row >= len(ends):
+                continue
+            low = max(start, at - window) if both else at + 1
+            for place in range(low, min(end, at + window + 1)):
+                other = items[place]
+                if other == items[at] or (both and other < items[at]):
+                    continue
+                to = ends[row]
+                others[to], counts[to] = other, gains[abs(place - at) - 1]
                 if len(weights):
-                    values[filled] *= (weights[at] + weights[other]) / 2
-                filled += 1
-    return items.shape[0], filled
+                    counts[to] *= (weights[at] + weights[place]) / 2
+                if len(whose):
+                    whose[to] = owners[sequence]
+                ends[row] += 1
+    return ends
+
+
+@kernel
+def _sum_up(
+    starts: Offsets,
+    ends: Offsets,
+    others: Codes,
+    counts: npt.NDArray[np.float64],
+    whose: Codes,
+    cap: float,
+    least: float,
+    items: int,
+    sizes: npt.NDArray[np.int64],
+) -> None:
+    """Sum up the listed pairs of each item by the other, ascending; they move to the front."""
+    total, of_user = np.zeros(items), np.zeros(items)
+    last_user = np.full(items if len(whose) else 0, -1, dtype=np.int32)
+    kept = 0
+    for row in range(len(ends)):
+        distinct = starts[row]
+        for at in range(starts[row], ends[row]):
+            other = others[at]
+            fresh = total[other] == 0 and of_user[other] == 0
+            if len(whose) == 0:
+                total[other] += counts[at]
+            else:
+                if last_user[other] != whose[at]:
+                    total[other] += min(of_user[other], cap)
+                    of_user[other], last_user[other] = 0, whose[at]
+                of_user[other] += counts[at]
+            if fresh:
+                others[distinct] = other
+                distinct += 1
+        seen = np.sort(others[starts[row] : distinct])
+        for other in seen:
+            count = total[other] + min(of_user[other], cap)
+            total[other] = of_user[other] = 0
+            if len(whose):
+                last_user[other] = -1
+            if count > 0 and count >= least:
+                others[kept], counts[kept] = other, count
+                kept += 1
+                sizes[row] += 1
 
 
 def weigh_pairs(

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, Table, delete, func, insert, select
 
+from ..core.duck import quoted
 from ..core.errors import (
     AlreadyIngested,
     BadRow,
@@ -34,7 +35,7 @@ from .engines import translated_errors
 from .mapping import EVENT_NUMBER, INTERACTION, ITEM
 from .reading import REASONS, Audit, ColumnType, Fault, Field, Reading
 from .schema import ensure
-from .sources import Source, open_source, quoted
+from .sources import Source, open_source
 from .tables import (
     create_log_index,
     declared_types,

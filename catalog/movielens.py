@@ -6,12 +6,13 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from ..core.duck import quoted
 from ..core.errors import InputError, MissingColumn
 from ..core.progress import Progress
 from .ingest import IngestReport, Load, load
 from .mapping import INTERACTION, ITEM
 from .reading import ColumnType, Field
-from .sources import open_source, quoted
+from .sources import open_source
 
 _YEAR = r"nullif(regexp_extract(title, '\((\d{4})\)\s*$', 1), '')"
 _MOVIES = [

@@ -13,9 +13,10 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, cast
 
+from ..core.duck import quoted
 from ..core.errors import InputError
 from ..core.ids import MAX_ID_LENGTH
-from .sources import Source, connect_duckdb, quoted
+from .sources import Source, reading_duckdb
 
 BATCH = 50_000
 _LARGEST_SECOND = 2.0**53
@@ -161,7 +162,7 @@ class Reading:
         return [row[0] for row in found]
 
     def _open(self) -> Any:
-        return connect_duckdb(self.source.path, is_parquet=self.source.delimiter is None)
+        return reading_duckdb(self.source.path, is_parquet=self.source.delimiter is None)
 
     def _raw(self, rejects: str = "ignore_errors") -> str:
         columns = ", ".join(f"{f.expression} AS {quoted(f.name)}" for f in self.fields)

@@ -16,6 +16,7 @@ from typing import IO, Any, cast
 
 import duckdb
 
+from ..core.duck import connect_duckdb
 from ..core.errors import BadRow, CorruptData, EmptyInput, InputError
 
 MEMORY_LIMIT = "512MB"
@@ -92,7 +93,7 @@ def open_source(path: Path) -> Source:
     if not path.is_file():
         raise InputError(f"There is no file {path}; check the path.", path=str(path))
     if path.suffix.lower() in _PARQUET:
-        with connect_duckdb(path, is_parquet=True) as db:
+        with reading_duckdb(path, is_parquet=True) as db:
             parameters = {"path": glob.escape(str(path))}
             found = db.execute("DESCRIBE SELECT * FROM read_parquet($path)", parameters).fetchall()
         return Source(path, _checked_names(path, [row[0] for row in found]), None)
@@ -111,23 +112,13 @@ def open_source(path: Path) -> Source:
     return Source(path, _checked_names(path, names), delimiter)
 
 
-def quoted(name: str) -> str:
-    """A column's name for SQL text."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 @contextmanager
-def connect_duckdb(path: Path, *, is_parquet: bool) -> Iterator[Any]:
+def reading_duckdb(path: Path, *, is_parquet: bool) -> Iterator[Any]:
     """A DuckDB of its own that reaches no network and spills beside the system's other files."""
     with tempfile.TemporaryDirectory(prefix="itemspace-") as folder:
-        config: dict[str, str | bool | int | float | list[str]] = {
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "memory_limit": MEMORY_LIMIT,
-            "preserve_insertion_order": "true",
-            "temp_directory": folder,
-        }
-        db = duckdb.connect(config=config)
+        db = connect_duckdb(
+            memory_limit=MEMORY_LIMIT, preserve_insertion_order="true", temp_directory=folder
+        )
         try:
             db.execute("SET TimeZone = 'UTC'")
             yield db

@@ -32,11 +32,15 @@ class Sequences:
     """int64 (number of sequences + 1), from 0 to ``len(items)``."""
     times: Times | None = None
     """When each event was, Unix seconds, float64, one per item; ``None`` where that is unknown."""
+    users: Codes | None = None
+    """Whose each sequence is, int32, one per sequence; ``None``: each is another user's."""
 
     def __post_init__(self) -> None:
         items, offsets = self.items, self.offsets
         if self.times is not None and len(self.times) != len(items):
             raise InvalidVectors("Sequences with times have one for each item.")
+        if self.users is not None and len(self.users) != len(offsets) - 1:
+            raise InvalidVectors("Sequences with users have one for each sequence.")
         if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(items):
             raise InvalidVectors("The offsets of the sequences do not fit their items.")
         if len(items) and not 0 <= int(items.min()) <= int(items.max()) < len(self.vocabulary):
@@ -67,7 +71,7 @@ class Sequences:
         before = np.concatenate([[0], np.cumsum(kept)])
         offsets = before[self.offsets].astype(np.int64)
         times = None if self.times is None else self.times[kept]
-        return Sequences(self.vocabulary, self.items[kept], offsets, times)
+        return Sequences(self.vocabulary, self.items[kept], offsets, times, self.users)
 
     def over(self, rows: npt.NDArray[np.int64]) -> Sequences:
         """Over the items ``rows`` of the vocabulary alone, renumbered in their order."""
@@ -77,7 +81,22 @@ class Sequences:
         """The same events under the numbers of another vocabulary; others are left out."""
         codes = vocabulary.rows_of(self.vocabulary).astype(np.int32)[self.items]
         kept = self.where(codes >= 0)
-        return Sequences(vocabulary, codes[codes >= 0], kept.offsets, kept.times)
+        return Sequences(vocabulary, codes[codes >= 0], kept.offsets, kept.times, self.users)
+
+    def owners(self) -> Codes:
+        """Whose each sequence is; without :attr:`users` their numbers, each another's."""
+        return np.arange(len(self), dtype=np.int32) if self.users is None else self.users
+
+    def by_user(self) -> Sequences:
+        """The sequences with those of a user together, users ascending, otherwise in order."""
+        if self.users is None or not (np.diff(self.users) < 0).any():
+            return self
+        order = np.argsort(self.users, kind="stable")
+        lengths = np.diff(self.offsets)[order]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        events = np.arange(offsets[-1]) + np.repeat(self.offsets[order] - offsets[:-1], lengths)
+        times = None if self.times is None else self.times[events]
+        return Sequences(self.vocabulary, self.items[events], offsets, times, self.users[order])
 
     def decay(self, half_life: float | None) -> npt.NDArray[np.float32] | None:
         """The weight of each event, float32: halved for each ``half_life`` seconds before the last.
@@ -159,7 +178,7 @@ class Interactions:
         ends = np.flatnonzero(cuts) + 1
         last = [len(order)] if len(order) else []
         offsets = np.array([0, *ends.tolist(), *last], dtype=np.int64)
-        return Sequences(self.items, np.ascontiguousarray(self.item_codes[order]), offsets, times)
+        return Sequences(self.items, self.item_codes[order], offsets, times, users[offsets[:-1]])
 
 
 def encode(ids: Ids) -> tuple[Ids, Codes]:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from .duck import connect_duckdb, quoted
 from .errors import InputError, InvalidId, InvalidOption, ItemspaceError, MissingColumn
 from .ids import IdKind, Ids
 from .metric import Metric
@@ -139,7 +140,7 @@ def from_npz(path: str | Path, *, metric: Metric | None = None) -> VectorSet:
 def to_parquet(vectors: VectorSet, path: str | Path) -> None:
     """Write Parquet with the columns ``item_id`` (BIGINT or VARCHAR) and ``vector`` (FLOAT[])."""
     columns = {f"c{at}": vectors.matrix[:, at] for at in range(vectors.dim)}
-    with _duckdb() as connection:
+    with connect_duckdb() as connection:
         connection.register("source", {"item_id": vectors.ids.to_array(), **columns})
         connection.execute(
             f"COPY (SELECT item_id, [{', '.join(columns)}]::FLOAT[] AS vector FROM source) "
@@ -156,7 +157,7 @@ def from_parquet(
     vector_column: str = "vector",
 ) -> VectorSet:
     """Read a column of ids and a column of lists of numbers, all of one length."""
-    with _reading(path), _duckdb() as connection:
+    with _reading(path), connect_duckdb() as connection:
         source = connection.read_parquet(glob.escape(str(path)))
         for column in (id_column, vector_column):
             if column not in source.columns:
@@ -166,7 +167,7 @@ def from_parquet(
                     column=column,
                     columns=list(source.columns),
                 )
-        name, vector = _quoted(id_column), _quoted(vector_column)
+        name, vector = quoted(id_column), quoted(vector_column)
         ids = source.project(name).fetchnumpy()[id_column]
         if np.ma.is_masked(ids) or (ids.dtype == object and any(one is None for one in ids)):
             raise InputError(f"An id in {path} is NULL.", path=str(path))
@@ -222,19 +223,6 @@ def format_of(path: str | Path, name: str | None = None) -> Format:
         option="format",
         received=name or suffix,
     )
-
-
-def _duckdb() -> Any:
-    import duckdb
-
-    return duckdb.connect(
-        config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-    )
-
-
-def _quoted(name: str) -> str:
-    escaped = name.replace('"', '""')
-    return f'"{escaped}"'
 
 
 def _imported(path: str | Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@
     │   ├── UnknownIds                KeyError
     │   ├── InvalidVectors            ValueError
     │   │   └── DimensionMismatch
+    │   ├── InvalidGraph              ValueError
     │   ├── InvalidURL                ValueError
     │   │   ├── UnknownScheme
     │   │   └── UnknownParameter
@@ -110,6 +111,10 @@ class DimensionMismatch(InvalidVectors):
 
     expected: int
     received: int
+
+
+class InvalidGraph(UsageError, ValueError):
+    """Edges with weights or ends that no graph has."""
 
 
 class InvalidURL(UsageError, ValueError):

@@ -26,7 +26,9 @@ def test_pairs_are_counted_as_by_hand(
     if not len(sequences.vocabulary):
         return
     expected = np.zeros((len(sequences.vocabulary),) * 2)
-    weights = np.random.default_rng(0).random(len(sequences.items)).astype(np.float32)
+    times = np.random.default_rng(0).random(len(sequences.items))
+    sequences = Sequences(sequences.vocabulary, sequences.items, sequences.offsets, times)
+    weights = np.exp2(times - times.max(initial=0))
     for start, end in pairwise(sequences.offsets.tolist()):
         for at in range(start, end):
             for later in range(at + 1, end if window is None else min(end, at + 1 + window)):
@@ -43,7 +45,7 @@ def test_pairs_are_counted_as_by_hand(
         window=window,
         direction=direction,
         distance=distance,
-        weights=weights if weighted else None,
+        half_life=1.0 if weighted else None,
     )
     assert np.allclose(found.toarray(), expected, rtol=1e-6)
     if not weighted and distance == "flat":
