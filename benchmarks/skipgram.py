@@ -22,6 +22,7 @@ import numpy as np
 from gensim.models import Word2Vec
 from itemspace import Sequences, VectorSet
 from itemspace.builders.skipgram import SkipGram, SkipGramOptions
+from itemspace.builders.sources import Log
 from itemspace.core.histories import Recent
 from itemspace.evaluation import evaluate, leave_last_out
 
@@ -45,7 +46,7 @@ def native(
         threads=threads,
         deterministic=deterministic,
     )
-    trained = SkipGram(train, options)
+    trained = SkipGram(Log(train), options)
     started = time.perf_counter()
     for _ in range(EPOCHS):
         trained.train_epoch()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..core.duck import connect_duckdb, quoted
+from ..core.duck import connect_duckdb, open_text, quoted, read_header
 from ..core.errors import BadRow, CorruptData, EmptyInput, InputError, MissingColumn
 from ..core.ids import Ids
 
@@ -25,6 +25,16 @@ class Edges(NamedTuple):
     targets: Ids
     weights: npt.NDArray[np.float64] | None
     """``None`` where the file has none."""
+
+
+class _Table(NamedTuple):
+    """A file as a FROM item of SQL."""
+
+    text: str
+    parameters: dict[str, Any]
+    columns: list[str]
+    header: int
+    """Lines before the first edge."""
 
 
 def read_edges(
@@ -54,49 +64,47 @@ def read_edges(
     BadRow
         An id that is missing, or a weight that is no number, with its line.
     """
+    import duckdb
+
     if not path.is_file():
         raise InputError(f"There is no file {path}; check the path.", path=str(path))
-    is_parquet = path.suffix.lower() in _PARQUET
     with connect_duckdb(preserve_insertion_order="true") as db:
         try:
-            edges = _open(db, path)
-            columns = _columns(edges.columns, (source, target, weight), path)
-            return _read(edges, columns, path)
-        except db_error() as error:
+            table = _open(db, path)
+            columns = _columns(table.columns, (source, target, weight), path)
+            return _read(db, table, columns, path)
+        except duckdb.Error as error:
             reason = str(error).partition("\n")[0]
-            kind = CorruptData if is_parquet else InputError
+            kind = CorruptData if path.suffix.lower() in _PARQUET else InputError
             raise kind(f"{path} cannot be read as edges: {reason}.", path=str(path)) from error
 
 
-def db_error() -> type[Exception]:
-    """DuckDB's own errors."""
-    import duckdb
-
-    return duckdb.Error
-
-
-def _open(db: Any, path: Path) -> Any:
-    """The file as a relation; text as text throughout."""
-    name = glob.escape(str(path))
+def _open(db: Any, path: Path) -> _Table:
+    parameters: dict[str, Any] = {"path": glob.escape(str(path))}
     if path.suffix.lower() in _PARQUET:
-        return db.read_parquet(name)
-    with path.open("rb") as stream:
-        first = stream.readline(1 << 16)
-    if not first.strip() and path.suffix.lower() != ".gz":
-        raise EmptyInput(f"{path} has no edges: its first line is empty.", path=str(path))
+        found = db.execute("DESCRIBE SELECT * FROM read_parquet($path)", parameters).fetchall()
+        return _Table("read_parquet($path)", parameters, [row[0] for row in found], 0)
     if path.suffix.lower() in _BARE:
-        mark = "\t" if b"\t" in first else " "
-        width = len(first.split())
-        names = ("source", "target", "weight")[:width]
-        if not 2 <= width <= 3:
+        with open_text(path) as text:
+            first = text.readline()
+        delimiter, header = "\t" if "\t" in first else " ", 0
+        names = ["source", "target", "weight"][: len(first.split())]
+        if len(first.split()) not in {2, 3}:
             raise InputError(
                 f"Expected two or three columns in {path}, source, target and weight; its first "
                 f"line is {first[:60]!r}.",
                 path=str(path),
             )
-        kinds = dict.fromkeys(names, "VARCHAR")
-        return db.read_csv(name, header=False, sep=mark, auto_detect=False, columns=kinds)
-    return db.read_csv(name, header=True, all_varchar=True)
+    else:
+        (delimiter, names), header = read_header(path), 1
+    if not names:
+        raise EmptyInput(f"{path} is empty.", path=str(path))
+    parameters |= {"delimiter": delimiter, "columns": dict.fromkeys(names, "VARCHAR")}
+    text = (
+        f"read_csv($path, auto_detect=false, header={bool(header)}, delim=$delimiter, "
+        "quote='\"', escape='\"', columns=$columns)"
+    )
+    return _Table(text, parameters, names, header)
 
 
 def _columns(found: list[str], wanted: tuple[str | None, ...], path: Path) -> list[str]:
@@ -121,41 +129,38 @@ def _columns(found: list[str], wanted: tuple[str | None, ...], path: Path) -> li
     return [column for column in chosen if column]
 
 
-def _read(edges: Any, columns: list[str], path: Path) -> Edges:
-    ends = [quoted(column) for column in columns[:2]]
-    plain = [f"coalesce(bool_and(try_cast({end} AS BIGINT)::VARCHAR = {end}::VARCHAR), true)"
-             for end in ends]  # fmt: skip
-    count, *facts = edges.aggregate(f"count(*), {' AND '.join(plain)}").fetchall()[0]
+def _read(db: Any, table: _Table, columns: list[str], path: Path) -> Edges:
+    def select(what: str, more: str = "") -> Any:
+        return db.execute(f"SELECT {what} FROM {table.text} {more}", table.parameters)
+
+    # NULLIF, for DuckDB moves a bare TRY_CAST into its CSV reader, where it fails like a CAST.
+    texts = [f"nullif({quoted(column)}::VARCHAR, '')" for column in columns]
+    plain = " AND ".join(
+        f"bool_and({text} IS NOT DISTINCT FROM try_cast({text} AS BIGINT)::VARCHAR)"
+        for text in texts[:2]
+    )
+    count, whole = select(f"count(*), {plain}").fetchone()
     if not count:
         raise EmptyInput(f"{path} has no edges.", path=str(path))
-    kind = "BIGINT" if facts[0] else "VARCHAR"
-    chosen = [f"{end}::{kind} AS c{at}" for at, end in enumerate(ends)]
-    if len(columns) == 3:
-        chosen.append(f"try_cast({quoted(columns[2])} AS DOUBLE) AS c2")
-    found = edges.project(", ".join(chosen)).fetchnumpy()
+    kind = "BIGINT" if whole else "VARCHAR"
+    chosen = [f"{text}::{kind} AS c{at}" for at, text in enumerate(texts[:2])]
+    chosen += [f"try_cast({text} AS DOUBLE) AS c2" for text in texts[2:]]
+    found = select(", ".join(chosen)).fetchnumpy()
     for at, column in enumerate(columns):
-        missing = _missing(found[f"c{at}"])
+        missing = np.ma.getmaskarray(found[f"c{at}"])
         if missing.any():
             row = int(np.argmax(missing))
-            value = edges.project(quoted(column)).limit(1, row).fetchall()[0][0]
-            bare = path.suffix.lower() in _BARE | _PARQUET
+            value = select(quoted(column), f"LIMIT 1 OFFSET {row}").fetchone()[0]
+            line = row + table.header + 1
             reason = "the id is missing" if at < 2 else "the weight is no number"
             raise BadRow(
-                f"Line {row + 1 if bare else row + 2} of {path}, column {column!r}: {reason} "
-                f"({value!r}). Repair or drop it; {int(missing.sum())} such rows in all.",
+                f"Line {line} of {path}, column {column!r}: {reason} ({value!r}). Repair or drop "
+                f"it; {int(missing.sum())} such rows in all.",
                 path=str(path),
-                line=row + 1 if bare else row + 2,
+                line=line,
                 column=column,
                 value=value,
                 reason=reason,
             )
-    weights = np.asarray(found["c2"]) if len(columns) == 3 else None
-    return Edges(Ids(np.asarray(found["c0"])), Ids(np.asarray(found["c1"])), weights)
-
-
-def _missing(values: Any) -> npt.NDArray[np.bool_]:
-    if np.ma.isMaskedArray(values):
-        return np.ma.getmaskarray(values)
-    if values.dtype == object:
-        return np.array([value is None for value in values], dtype=np.bool_)
-    return np.zeros(len(values), dtype=np.bool_)
+    ends = [Ids(np.asarray(found[name])) for name in ("c0", "c1")]
+    return Edges(*ends, np.asarray(found["c2"]) if len(columns) == 3 else None)

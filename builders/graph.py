@@ -64,10 +64,13 @@ class ItemGraph:
     def __post_init__(self) -> None:
         self.vocabulary.check_unique("the nodes")
         _check_rows(len(self.vocabulary), self.indptr, self.indices, self.weights)
+        _check_weights(self.weights)
         matrix = self.to_scipy()
+        in_range = not len(matrix.indices) or 0 <= matrix.indices.min() <= matrix.indices.max()
+        if not (in_range and matrix.indices.max(initial=-1) < len(self)):
+            raise InvalidGraph("An index lies outside the vocabulary.")
         if not (matrix.has_canonical_format and (matrix.data > 0).all()):
             raise InvalidGraph("The indices must ascend in each row, and all weights be above 0.")
-        _check_weights(matrix.data)
         if not self.directed:
             _check_symmetric(matrix)
 
@@ -156,6 +159,7 @@ class ItemGraph:
             codes = rows.astype(np.int32)
         count = len(Ids(sources))
         values = np.ones(count) if weights is None else np.asarray(weights)
+        _check_weights(values)
         if len(ends) != 2 * count or values.shape != (count,):
             raise InvalidGraph(
                 f"Expected a target and a weight per source; received {count} sources, "

@@ -29,10 +29,12 @@ from .options import (
     check_choice,
     check_half_life,
     check_option,
-    check_window,
+    check_skipgram,
     lineage_of,
 )
-from .skipgram import Counts, SkipGram, SkipGramOptions, Start
+from .skipgram import SkipGram, SkipGramOptions, Start
+from .sources import Counts, Log
+from .training import train_epochs
 
 _KIND, _FORMAT = "item2vec model", 1
 
@@ -272,9 +274,9 @@ class Item2Vec(Configured):
             raise CorruptData(f"{path} is no whole model: {error}.", path=str(path)) from error
         nothing = Sequences(ids, np.empty(0, np.int32), np.zeros(1, np.int64))
         builder.ids_ = ids
-        builder.skipgram_ = SkipGram(nothing, builder._kernel_options(), start=start)
+        builder.skipgram_ = SkipGram(Log(nothing), builder._kernel_options(), start=start)
         builder.item_vectors_ = builder._vector_set(
-            ids, builder._vectors_of(builder.skipgram_), nothing
+            ids, builder.skipgram_.vectors(builder.average_outputs), nothing
         )
         return builder
 
@@ -286,41 +288,24 @@ class Item2Vec(Configured):
         monitor: Monitor | None,
         checkpoint: str | Path | None,
     ) -> Self:
-        trained = SkipGram(
-            sequences,
-            self._kernel_options(),
-            weights=sequences.decay(self.half_life),
-            start=start,
-        )
-        folder = None if checkpoint is None else Path(checkpoint)
-        if folder is not None:
-            trained.resume(folder)
-        self.scores_: list[float] = []
-        best = self._vectors_of(trained)
-        while trained.epoch < self.epochs:
-            trained.train_epoch()
-            if folder is not None:
-                trained.save(folder)
-            if progress is not None:
-                progress(trained.epoch, self.epochs, "training")
-            vectors = self._vectors_of(trained)
-            if monitor is None:
-                best = vectors
-                continue
-            self.scores_.append(monitor(VectorSet(sequences.vocabulary, vectors, Metric.COSINE)))
-            at = int(np.argmax(self.scores_))
-            if at == len(self.scores_) - 1:
-                best = vectors
-            if self.patience is not None and len(self.scores_) - 1 - at >= self.patience:
-                break
-        self.ids_, self.skipgram_, self.loss_ = sequences.vocabulary, trained, trained.losses
-        self.item_vectors_ = self._vector_set(sequences.vocabulary, best, sequences)
-        return self
+        source = Log(sequences, sequences.decay(self.half_life))
+        trained = SkipGram(source, self._kernel_options(), start=start)
 
-    def _vectors_of(self, trained: SkipGram) -> FloatMatrix:
-        if self.average_outputs:
-            return np.add(trained.inputs, trained.outputs) * np.float32(0.5)
-        return trained.inputs.copy()
+        def look() -> VectorSet:
+            vectors = trained.vectors(self.average_outputs)
+            return VectorSet(sequences.vocabulary, vectors, Metric.COSINE)
+
+        best, self.scores_ = train_epochs(
+            trained,
+            look,
+            patience=self.patience,
+            progress=progress,
+            monitor=monitor,
+            checkpoint=checkpoint,
+        )
+        self.ids_, self.skipgram_, self.loss_ = sequences.vocabulary, trained, trained.losses
+        self.item_vectors_ = self._vector_set(sequences.vocabulary, best.matrix, sequences)
+        return self
 
     def _vector_set(self, ids: Ids, matrix: FloatMatrix, sequences: Sequences) -> VectorSet:
         lineage = lineage_of("item2vec", self, sequences, engine=self.engine, items=len(ids))
@@ -372,13 +357,5 @@ class Item2Vec(Configured):
 
     def _check_options(self) -> None:
         check_choice(self, "engine", ("native", "gensim"))
-        check_window(self)
         check_half_life(self)
-        if self.patience is not None:
-            check_option(self, "patience", int, lambda value: value >= 1, "None or at least 1")
-        for name in ("dim", "negatives", "epochs", "min_count", "threads"):
-            check_option(self, name, int, lambda value: value >= 1, "a whole number of at least 1")
-        check_option(self, "sample", float, lambda value: value >= 0, "a number of at least 0")
-        check_option(self, "alpha", float, lambda value: value > 0, "a number above 0")
-        check_option(self, "ns_exponent", float, np.isfinite, "a finite number")
-        check_option(self, "seed", int, lambda value: value >= 0, "a whole number of at least 0")
+        check_skipgram(self, "epochs", "min_count")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 from ..core.behaviour import Sequences
@@ -67,6 +68,22 @@ def check_option(
         raise InvalidOption(
             f"{name} is {expected}; received {value!r}.", option=name, received=value
         )
+
+
+def check_skipgram(builder: object, *counts: str) -> None:
+    """Raise :class:`InvalidOption` for options of a skip-gram builder out of their range.
+
+    ``counts`` are options of its own that are whole numbers of at least 1.
+    """
+    check_window(builder)
+    if builder.patience is not None:  # type: ignore[attr-defined]
+        check_option(builder, "patience", int, lambda value: value >= 1, "None or at least 1")
+    for name in ("dim", "negatives", "threads", *counts):
+        check_option(builder, name, int, lambda value: value >= 1, "a whole number of at least 1")
+    check_option(builder, "sample", float, lambda value: value >= 0, "a number of at least 0")
+    check_option(builder, "alpha", float, lambda value: value > 0, "a number above 0")
+    check_option(builder, "ns_exponent", float, isfinite, "a finite number")
+    check_option(builder, "seed", int, lambda value: value >= 0, "a whole number of at least 0")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ GROUP = "itemspace.builders"
 BUILTINS = MappingProxyType(
     {
         "counts": "itemspace.builders.factorisation:CountFactorization",
+        "deepwalk": "itemspace.builders.deepwalk:DeepWalk",
         "item2vec": "itemspace.builders.item2vec:Item2Vec",
         "itemknn": "itemspace.builders.counting:ItemKNN",
+        "node2vec": "itemspace.builders.node2vec:Node2Vec",
         "pmi": "itemspace.builders.factorisation:PMIFactorization",
         "popularity": "itemspace.builders.counting:Popularity",
     }

@@ -13,15 +13,24 @@ Wide = npt.NDArray[np.float64]
 State = npt.NDArray[np.uint64]
 
 
+#: What splitmix64 steps by.
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
 @kernel
-def random_bits(state: State) -> np.uint64:
-    """The next 64 random bits (splitmix64; Steele, Lea & Flood 2014)."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    bits = state[0]
+def scrambled(bits: np.uint64) -> np.uint64:
+    """What splitmix64 makes of its state: one to one, and nothing of its order is left."""
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed: np.uint64 = bits ^ (bits >> np.uint64(31))
     return mixed
+
+
+@kernel
+def random_bits(state: State) -> np.uint64:
+    """The next 64 random bits (splitmix64; Steele, Lea & Flood 2014)."""
+    state[0] += GOLDEN
+    return scrambled(state[0])
 
 
 @kernel
@@ -70,12 +79,13 @@ def alias_table(shares: Wide) -> tuple[Floats, Codes]:
     """
     thresholds = np.empty(len(shares), dtype=np.float32)
     aliases = np.arange(len(shares), dtype=np.int32)
-    _fill_alias_table(shares * len(shares), thresholds, aliases)
+    fill_alias_table(shares * len(shares), thresholds, aliases)
     return thresholds, aliases
 
 
 @kernel
-def _fill_alias_table(scaled: Wide, thresholds: Floats, aliases: Codes) -> None:
+def fill_alias_table(scaled: Wide, thresholds: Floats, aliases: Codes) -> None:
+    """Fill :func:`alias_table`, given shares times their number, and aliases of themselves."""
     count = scaled.shape[0]
     small = np.empty(count, dtype=np.int64)
     large = np.empty(count, dtype=np.int64)

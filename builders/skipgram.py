@@ -1,6 +1,6 @@
 """Skip-gram with negative sampling: the trained state, its epochs, threads and checkpoints.
 
-The arithmetic is in :mod:`.skipgram_kernel`.
+The arithmetic is in :mod:`.skipgram_kernel`; what it is trained on, in :mod:`.sources`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.behaviour import Offsets, Sequences
+from ..core.behaviour import Offsets
 from ..core.errors import InvalidOption
 from ..core.storage import open_directory, verify_directory, write_directory
 from ..core.vectors import FloatMatrix
@@ -31,8 +31,8 @@ from .skipgram_kernel import (
     train_privately,
     train_sequences,
 )
+from .sources import Counts, Source
 
-Counts = npt.NDArray[np.int64]
 Result = tuple[float, int]
 """The loss and the pairs of a chunk."""
 Run = Callable[..., Iterable[Any]]
@@ -93,24 +93,18 @@ class SkipGram:
 
     Parameters
     ----------
-    weights
-        For each event the share of the epochs in which it is a position, in [0, 1], float32;
-        ``None``: all.
+    source
+        The sequences of each epoch.
     start
         Vectors to go on from; items after them start fresh.
     """
 
     def __init__(
-        self,
-        sequences: Sequences,
-        options: SkipGramOptions,
-        *,
-        weights: Floats | None = None,
-        start: Start | None = None,
+        self, source: Source, options: SkipGramOptions, *, start: Start | None = None
     ) -> None:
-        self._sequences, self.options = sequences, options
+        self._source, self.options = source, options
         #: How often each item was seen, now and before; int64.
-        self.counts: Counts = sequences.counts()
+        self.counts: Counts = source.counts()
         old = 0 if start is None else len(start.counts)
         shape = (len(self.counts) + 1, -(-options.dim // LANES) * LANES)
         rng = np.random.default_rng(options.seed)
@@ -125,23 +119,21 @@ class SkipGram:
         self.losses: list[float] = []
         noise = noise_distribution(self.counts, options.ns_exponent)
         self._sampling = Sampling(
-            keep_probabilities(self.counts, options.sample),
-            np.empty(0, dtype=np.float32) if weights is None else weights,
-            *alias_table(noise),
+            keep_probabilities(self.counts, options.sample), *alias_table(noise)
         )
         self._window = Window(
-            options.window or int(np.diff(sequences.offsets).max(initial=1)),
+            options.window or int(source.lengths.max(initial=1)),
             options.shrink and options.window is not None,
             options.keep_places,
         )
         #: What :func:`train_sequences` does with each chunk alike.
         self._rules = (self._sampling, self._window, options.negatives, frozen)
         size = CHUNK
-        if options.deterministic and len(sequences):
+        if options.deterministic and len(source.lengths):
             shares = self._sampling.keep * self.counts / max(1, self.counts.sum())
             busiest = float((shares + options.negatives * noise).max())
-            size = private_chunk(busiest, self._window, np.diff(sequences.offsets), options.alpha)
-        self._bounds = _chunks(sequences.offsets, size)
+            size = private_chunk(busiest, self._window, source.lengths, options.alpha)
+        self._chunks = source.split(size)
 
     @property
     def inputs(self) -> FloatMatrix:
@@ -153,10 +145,21 @@ class SkipGram:
         """(items, dim) float32, a view: the vectors of items as outputs; zero at first."""
         return self._outputs[:-1, : self.options.dim]
 
+    def vectors(self, average_outputs: bool) -> FloatMatrix:
+        """The items' vectors so far, a copy; on request the mean of input and output vectors."""
+        if average_outputs:
+            return np.add(self.inputs, self.outputs) * np.float32(0.5)
+        return self.inputs.copy()
+
     @property
     def epoch(self) -> int:
         """How many epochs are done."""
         return len(self.losses)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs there are to be."""
+        return self.options.epochs
 
     def train_epoch(self) -> float:
         """One pass over the sequences, in a new order; returns the mean loss of a pair.
@@ -166,9 +169,7 @@ class SkipGram:
         InvalidOption
             The vectors grew beyond all bounds.
         """
-        order = np.random.default_rng((self.options.seed, self.epoch)).permutation(
-            len(self._bounds) - 1
-        )
+        order = np.random.default_rng((self.options.seed, self.epoch)).permutation(self._chunks)
         seeds: npt.NDArray[Any] = np.random.SeedSequence(
             (self.options.seed, self.epoch)
         ).generate_state(len(order), np.uint64)
@@ -234,20 +235,19 @@ class SkipGram:
         return True
 
     def fingerprint(self) -> str:
-        """SHA-256 of the options (threads aside), the sequences, their weights and the counts."""
+        """SHA-256 of the options (threads aside), the source and the counts."""
         facts = {**asdict(self.options), "threads": None, "frozen": self._rules[-1]}
         digest = sha256(json.dumps(facts, sort_keys=True).encode())
-        sequences = self._sequences
-        for array in (sequences.items, sequences.offsets, self.counts, self._sampling.weights):
+        for array in (self.counts, *self._source.identity()):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
     def _train_in_place(self, chunk: int, alpha: np.float32, seed: np.uint64) -> Result:
+        events, firsts, lasts = self._source.take(self.epoch, np.array([chunk]))
         loss, pairs = train_sequences(
-            self._sequences.items,
-            self._sequences.offsets,
-            int(self._bounds[chunk]),
-            int(self._bounds[chunk + 1]),
+            events,
+            int(firsts[0]),
+            int(lasts[0]),
             _in_place(self._inputs),
             _in_place(self._outputs),
             *self._rules,
@@ -262,9 +262,9 @@ class SkipGram:
         """Train each group's chunks privately, then add up what they changed, in their order."""
         threads = min(self.options.threads, GROUP)
         cuts = np.linspace(0, len(self.counts), threads + 1).astype(np.int64).tolist()
-        events = int(np.diff(self._sequences.offsets[self._bounds]).max(initial=0))
-        inputs = _private(self._inputs, events)
-        outputs = _private(self._outputs, events * (1 + self.options.negatives))
+        most = self._source.largest
+        inputs = _private(self._inputs, most)
+        outputs = _private(self._outputs, most * (1 + self.options.negatives))
         losses, pairs = np.zeros(len(chunks)), np.zeros(len(chunks), dtype=np.int64)
 
         for at in range(0, len(chunks), GROUP):
@@ -272,10 +272,7 @@ class SkipGram:
 
             def train(thread: int, group: slice = group) -> None:
                 train_privately(
-                    self._sequences.items,
-                    self._sequences.offsets,
-                    self._bounds,
-                    chunks[group],
+                    *self._source.take(self.epoch, chunks[group][thread::threads]),
                     inputs,
                     outputs,
                     self._rules,
@@ -326,10 +323,3 @@ def _private(shared: FloatMatrix, most: int) -> Table:
         np.empty((GROUP, rows), dtype=np.int32),
         np.zeros((GROUP, 1), dtype=np.int64),
     )
-
-
-def _chunks(offsets: Offsets, size: int) -> Offsets:
-    """Bounds of runs of sequences of about ``size`` events each."""
-    marks = np.arange(0, int(offsets[-1]) + 1, size)
-    bounds = np.unique(np.searchsorted(offsets, marks, side="left"))
-    return np.unique(np.concatenate([[0], bounds, [len(offsets) - 1]])).astype(np.int64)

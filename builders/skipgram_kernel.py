@@ -44,13 +44,20 @@ class Table(NamedTuple):
     """How many rows of ``owners`` are taken, (1,)."""
 
 
+class Events(NamedTuple):
+    """Sequences to train on; number i is ``items[offsets[i]:offsets[i + 1]]``."""
+
+    items: Codes
+    offsets: Offsets
+    weights: Floats
+    """The share of epochs in which each event is a position, (events,); empty: all, in all."""
+
+
 class Sampling(NamedTuple):
-    """What is drawn: which events stay, which positions are trained, which items are noise."""
+    """What is drawn: which events stay, which items are noise."""
 
     keep: Floats
     """The share of each item's events that stays, (items,)."""
-    weights: Floats
-    """The share of epochs in which each event is a position, (events,); empty: all, in all."""
     thresholds: Floats
     aliases: Codes
     """:func:`~.sampling.alias_table` of the noise."""
@@ -68,8 +75,7 @@ class Window(NamedTuple):
 
 @fast_kernel
 def train_sequences(
-    items: Codes,
-    offsets: Offsets,
+    events: Events,
     first: int,
     last: int,
     inputs: Table,
@@ -87,9 +93,10 @@ def train_sequences(
     vectors: their steps go to the last row of a table, which is no item's.
     """
     # Arrays under names of their own: numba counts references at each access to a tuple's.
+    items, offsets, weights = events
     ins, outs = inputs.matrix, outputs.matrix
     in_slots, out_slots = inputs.slots, outputs.slots
-    keep, weights, thresholds, aliases = sampling
+    keep, thresholds, aliases = sampling
     private, spare = len(in_slots) > 0, -1
     state = np.full(1, seed, dtype=np.uint64)
     dim = (ins.shape[1] // LANES) * LANES
@@ -281,10 +288,9 @@ def _add_products(errors: Floats, y: FloatMatrix, dim: int, vector: Floats) -> N
 
 @fast_kernel
 def train_privately(
-    items: Codes,
-    offsets: Offsets,
-    bounds: Offsets,
-    chunks: npt.NDArray[np.int64],
+    events: Events,
+    firsts: Offsets,
+    lasts: Offsets,
     inputs: Table,
     outputs: Table,
     rules: tuple[Sampling, Window, int, int],
@@ -295,16 +301,17 @@ def train_privately(
     losses: npt.NDArray[np.float64],
     pairs: npt.NDArray[np.int64],
 ) -> None:
-    """Train every ``threads``-th of some chunks, each on private rows, which end as what was added.
+    """Train every ``threads``-th chunk of a group, on private rows, which end as what was added.
 
-    The arrays of the tables have a first dimension more: the place of the chunk among ``chunks``.
+    The arrays of the tables have a first dimension more: the chunk's place in the group. Chunks
+    go from ``firsts`` to ``lasts`` of the sequences.
     """
     sampling, window, negatives, frozen = rules
-    for at in range(thread, len(chunks), threads):
+    for chunk in range(len(firsts)):
+        at = thread + chunk * threads
         ins, outs = _one(inputs, at), _one(outputs, at)
-        first, last = bounds[chunks[at]], bounds[chunks[at] + 1]
         losses[at], pairs[at] = train_sequences(
-            items, offsets, first, last, ins, outs, sampling, window, negatives, frozen,
+            events, firsts[chunk], lasts[chunk], ins, outs, sampling, window, negatives, frozen,
             alphas[at], seeds[at],
         )  # fmt: skip
         _subtract_shared(ins)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import glob
-import gzip
 import hashlib
 import tempfile
 from collections.abc import Iterator
@@ -12,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import duckdb
 
-from ..core.duck import connect_duckdb
+from ..core.duck import connect_duckdb, open_text, read_header
 from ..core.errors import BadRow, CorruptData, EmptyInput, InputError
 
 MEMORY_LIMIT = "512MB"
@@ -64,7 +63,7 @@ class Source:
         """
         lines: tuple[dict[int, int], dict[int, int]] = ({}, {})
         accepted, line = 0, 1
-        with _open_text(self.path) as text:
+        with open_text(self.path) as text:
             reader = csv.reader(text, delimiter=self.delimiter or ",")
             try:
                 for number, record in enumerate(reader, start=1):
@@ -97,18 +96,7 @@ def open_source(path: Path) -> Source:
             parameters = {"path": glob.escape(str(path))}
             found = db.execute("DESCRIBE SELECT * FROM read_parquet($path)", parameters).fetchall()
         return Source(path, _checked_names(path, [row[0] for row in found]), None)
-    try:
-        with _open_text(path) as text:
-            first = text.readline(1 << 20)
-            delimiter = max(
-                ",;\t|", key=lambda mark: len(next(csv.reader([first], delimiter=mark), []))
-            )
-            text.seek(0)
-            names = next(csv.reader(text, delimiter=delimiter), [])
-    except (OSError, EOFError, csv.Error) as error:
-        raise InputError(
-            f"{path} does not begin like a CSV file with a header: {error}.", path=str(path)
-        ) from error
+    delimiter, names = read_header(path)
     return Source(path, _checked_names(path, names), delimiter)
 
 
@@ -139,14 +127,6 @@ def _unreadable(path: Path, is_parquet: bool, reason: str) -> CorruptData | Inpu
         "partly LF are a usual cause."
     )
     return InputError(text, path=str(path))
-
-
-def _open_text(path: Path) -> IO[str]:
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    return cast(
-        "IO[str]",
-        opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline=""),
-    )
 
 
 def _checked_names(path: Path, names: list[str]) -> tuple[str, ...]:

@@ -1,8 +1,13 @@
-"""DuckDB, which reads and writes our files: in memory, without the network."""
+"""Files as DuckDB reads and writes them: in memory, without the network, headers by our rule."""
 
 from __future__ import annotations
 
-from typing import Any
+import csv
+import gzip
+from pathlib import Path
+from typing import IO, Any, cast
+
+from .errors import InputError
 
 
 def connect_duckdb(**config: str) -> Any:
@@ -20,3 +25,32 @@ def connect_duckdb(**config: str) -> Any:
 def quoted(name: str) -> str:
     """A column's name for SQL text."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def read_header(path: Path) -> tuple[str, list[str]]:
+    """The delimiter and the names in the first record of a text file; ``.gz`` is unpacked.
+
+    The delimiter is the one of ``, ; tab |`` that the header holds most. No names: no bytes.
+    Raises :class:`InputError` where it cannot be read.
+    """
+    try:
+        with open_text(path) as text:
+            first = text.readline(1 << 20)
+            delimiter = max(
+                ",;\t|", key=lambda mark: len(next(csv.reader([first], delimiter=mark), []))
+            )
+            text.seek(0)
+            return delimiter, next(csv.reader(text, delimiter=delimiter), [])
+    except (OSError, EOFError, csv.Error) as error:
+        raise InputError(
+            f"{path} does not begin like a CSV file with a header: {error}.", path=str(path)
+        ) from error
+
+
+def open_text(path: Path) -> IO[str]:
+    """A text file, unpacked if need be; what is not UTF-8 becomes surrogates."""
+    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    return cast(
+        "IO[str]",
+        opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline=""),
+    )

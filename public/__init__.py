@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .adapters import create_retriever, open_retriever
-    from .builders import Item2Vec
+    from .builders import Item2Vec, ItemGraph
     from .catalog import Catalog
     from .catalog.ingest import ingest
     from .core.behaviour import Interactions, Sequences
@@ -28,6 +28,7 @@ _HOMES = {
     "Ids": "core.ids",
     "Interactions": "core.behaviour",
     "Item2Vec": "builders.item2vec",
+    "ItemGraph": "builders.graph",
     "ItemspaceError": "core.errors",
     "Metric": "core.metric",
     "Neighbors": "core.neighbors",
@@ -50,6 +51,7 @@ __all__ = [
     "Ids",
     "Interactions",
     "Item2Vec",
+    "ItemGraph",
     "ItemspaceError",
     "Metric",
     "Neighbors",

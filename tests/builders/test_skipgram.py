@@ -12,7 +12,15 @@ from itemspace import Ids, Sequences, VectorSet
 from itemspace.builders import Item2Vec, skipgram
 from itemspace.builders.sampling import alias_table, noise_distribution
 from itemspace.builders.skipgram import SkipGram, SkipGramOptions
-from itemspace.builders.skipgram_kernel import Sampling, Table, Window, _errors, train_sequences
+from itemspace.builders.skipgram_kernel import (
+    Events,
+    Sampling,
+    Table,
+    Window,
+    _errors,
+    train_sequences,
+)
+from itemspace.builders.sources import Log
 from itemspace.core.errors import (
     BackendExists,
     CorruptData,
@@ -75,12 +83,11 @@ def test_a_step_is_the_numeric_gradient() -> None:
 
     def run(thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, int]:
         ins, outs = inputs.copy(), outputs.copy()
-        sampling = Sampling(
-            np.ones(3, np.float32), np.empty(0, np.float32), thresholds, np.full(3, 2, np.int32)
-        )
+        sampling = Sampling(np.ones(3, np.float32), thresholds, np.full(3, 2, np.int32))
+        events = Events(sequences.items, sequences.offsets, np.empty(0, np.float32))
         loss, pairs = train_sequences(
-            sequences.items, sequences.offsets, 0, 1, in_place(ins), in_place(outs),
-            sampling, Window(1, False, False), 1, 0, alpha, np.uint64(3),
+            events, 0, 1, in_place(ins), in_place(outs), sampling,
+            Window(1, False, False), 1, 0, alpha, np.uint64(3),
         )  # fmt: skip
         return ins, outs, loss, pairs
 
@@ -131,7 +138,7 @@ def test_noise_follows_the_exponent(exponent: float) -> None:
 def test_loss_falls_and_seed_decides() -> None:
     sequences = shop()
     one, same, other = (
-        SkipGram(sequences, options(negatives=5, epochs=4, alpha=0.1, seed=seed))
+        SkipGram(Log(sequences), options(negatives=5, epochs=4, alpha=0.1, seed=seed))
         for seed in (1, 1, 2)
     )
     for trained in (one, same, other):
@@ -149,22 +156,24 @@ def test_every_sequence_is_in_one_chunk() -> None:
         [rng.integers(9, size=n).tolist() for n in range(1, 40)],
     ):
         sequences = Sequences.from_lists(lists)
-        bounds = skipgram._chunks(sequences.offsets, 10)
-        assert bounds[0] == 0
-        assert bounds[-1] == len(sequences)
-        assert np.all(np.diff(bounds) > 0)
+        log = Log(sequences)
+        _, firsts, lasts = log.take(0, np.arange(log.split(10)))
+        assert firsts[0] == 0
+        assert lasts[-1] == len(sequences)
+        assert np.array_equal(firsts[1:], lasts[:-1])
+        assert np.all(firsts < lasts)
 
 
 def train_all(trained: SkipGram) -> tuple[float, int]:
     """The one chunk of a small training; its loss and pairs."""
-    assert len(trained._bounds) == 2
+    assert trained._chunks == 1
     return trained._train_in_place(0, np.float32(0.025), np.uint64(7))
 
 
 def test_pairs_within_the_window_are_trained() -> None:
     sequences = Sequences.from_lists([range(10)])
     for window in (1, 3, 20, None):
-        trained = SkipGram(sequences, options(window=window))
+        trained = SkipGram(Log(sequences), options(window=window))
         _, pairs = train_all(trained)
         assert pairs == sum(
             1 for one in range(10) for other in range(10) if 0 < abs(one - other) <= (window or 10)
@@ -175,7 +184,7 @@ def test_dropped_items_keep_their_places_if_told_so() -> None:
     """Only every second item is kept: with their places, none is next to another."""
     sequences = Sequences.from_lists([[0, 1, 2, 1, 3, 1, 4]])
     for keep_places, expected in ((False, 2 * 3), (True, 0)):
-        trained = SkipGram(sequences, options(window=1, keep_places=keep_places))
+        trained = SkipGram(Log(sequences), options(window=1, keep_places=keep_places))
         keep = np.array([1, 0, 1, 1, 1], dtype=np.float32)
         trained._rules = (trained._sampling._replace(keep=keep), *trained._rules[1:])
         assert train_all(trained)[1] == expected
@@ -265,13 +274,13 @@ def test_loss_and_errors_are_those_of_plain_numpy() -> None:
 def test_a_wide_window_over_short_sequences_is_mostly_whole() -> None:
     """The reach is drawn from 1 to the window, not to the longest sequence."""
     sequences = Sequences.from_lists([range(4)] * 500)
-    pairs = train_all(SkipGram(sequences, options(window=30, shrink=True)))[1]
+    pairs = train_all(SkipGram(Log(sequences), options(window=30, shrink=True)))[1]
     assert pairs / 500 == pytest.approx(((6 + 10) + 28 * 12) / 30, rel=0.02)
 
 
 def test_a_window_wider_than_a_batch() -> None:
     sequences = Sequences.from_lists([range(100)] * 3)
-    trained = SkipGram(sequences, options(window=None, negatives=2))
+    trained = SkipGram(Log(sequences), options(window=None, negatives=2))
     assert train_all(trained)[1] == 3 * 100 * 99
     assert np.isfinite(trained.inputs).all()
 
@@ -292,7 +301,7 @@ def test_old_events_are_seldom_in_the_middle() -> None:
     for half_life, few in ((20.0, True), (1e6, False)):
         builder = Item2Vec(dim=8, epochs=2, half_life=half_life, threads=1).fit(sequences)
         outputs = np.linalg.norm(builder.skipgram_.inputs, axis=1)
-        fresh = SkipGram(sequences, builder.skipgram_.options).inputs
+        fresh = SkipGram(Log(sequences), builder.skipgram_.options).inputs
         moved = np.abs(builder.skipgram_.inputs - fresh).max(axis=1)
         assert outputs.min() > 0
         assert (moved[:200].max() < 1e-6) == few
