@@ -149,9 +149,8 @@ class DeepWalk(GraphBuilder):
         def look() -> VectorSet:
             # Only what was in the middle of a window, or noise and so counted, has an output.
             met = np.flatnonzero(graph.connected & trained.outputs.any(axis=1))
-            return VectorSet(
-                graph.vocabulary[met], trained.vectors(self.average_outputs)[met], Metric.COSINE
-            )
+            vectors = trained.vectors(self.average_outputs, met)
+            return VectorSet(graph.vocabulary[met], vectors, Metric.COSINE)
 
         best, self.scores_ = train_epochs(
             trained,

@@ -85,8 +85,8 @@ def _open(db: Any, path: Path) -> _Table:
         found = db.execute("DESCRIBE SELECT * FROM read_parquet($path)", parameters).fetchall()
         return _Table("read_parquet($path)", parameters, [row[0] for row in found], 0)
     if path.suffix.lower() in _BARE:
-        with open_text(path) as text:
-            first = text.readline()
+        with open_text(path) as stream:
+            first = stream.readline()
         delimiter, header = "\t" if "\t" in first else " ", 0
         names = ["source", "target", "weight"][: len(first.split())]
         if len(first.split()) not in {2, 3}:
@@ -162,5 +162,5 @@ def _read(db: Any, table: _Table, columns: list[str], path: Path) -> Edges:
                 value=value,
                 reason=reason,
             )
-    ends = [Ids(np.asarray(found[name])) for name in ("c0", "c1")]
-    return Edges(*ends, np.asarray(found["c2"]) if len(columns) == 3 else None)
+    sources, targets = (Ids(np.asarray(found[name])) for name in ("c0", "c1"))
+    return Edges(sources, targets, np.asarray(found["c2"]) if len(columns) == 3 else None)

@@ -11,11 +11,12 @@ import numpy.typing as npt
 from scipy.sparse import coo_array, csr_array, issparse
 
 from ..core.behaviour import Codes, Offsets, Sequences, encode
-from ..core.errors import CorruptData, EmptyInput, InvalidGraph, InvalidOption
+from ..core.errors import CorruptData, EmptyInput, InvalidGraph, InvalidOption, MissingExtra
 from ..core.ids import Ids
 from ..core.storage import open_directory, verify_directory, write_directory
 from ..core.vectors import check_known, ids_from_arrays
 from .edge_lists import read_edges
+from .graph_checks import check_rows, check_symmetric, check_weights, loops, mark_connected
 from .pairs import Distance, count_pairs
 from .sampling import Floats
 
@@ -63,8 +64,8 @@ class ItemGraph:
 
     def __post_init__(self) -> None:
         self.vocabulary.check_unique("the nodes")
-        _check_rows(len(self.vocabulary), self.indptr, self.indices, self.weights)
-        _check_weights(self.weights)
+        check_rows(len(self.vocabulary), self.indptr, self.indices, self.weights)
+        check_weights(self.weights)
         matrix = self.to_scipy()
         in_range = not len(matrix.indices) or 0 <= matrix.indices.min() <= matrix.indices.max()
         if not (in_range and matrix.indices.max(initial=-1) < len(self)):
@@ -72,7 +73,7 @@ class ItemGraph:
         if not (matrix.has_canonical_format and (matrix.data > 0).all()):
             raise InvalidGraph("The indices must ascend in each row, and all weights be above 0.")
         if not self.directed:
-            _check_symmetric(matrix)
+            check_symmetric(matrix)
 
     # -- made from -----------------------------------------------------------------------------
 
@@ -102,15 +103,19 @@ class ItemGraph:
 
         Notes
         -----
-        Memory beside the log: the graph twice while its parts are joined (8 bytes an edge; an
-        undirected one, of which half is counted and mirrored, three times), and about 150 MB.
+        At its peak it takes about three times the memory of the graph beside the log, an undirected
+        graph four (docs/figures.md).
         """
-        if not min_weight >= 0:
-            raise InvalidOption(
-                f"min_weight is a number of at least 0; received {min_weight!r}.",
-                option="min_weight",
-                received=min_weight,
-            )
+        for name, value, holds, expected in (
+            ("window", window, window is None or window >= 1, "None or at least 1"),
+            ("half_life", half_life, half_life is None or half_life > 0, "None or above 0"),
+            ("user_cap", user_cap, user_cap is None or user_cap > 0, "None or above 0"),
+            ("min_weight", min_weight, min_weight >= 0, "at least 0"),
+        ):
+            if not holds:
+                raise InvalidOption(
+                    f"{name} is {expected}; received {value!r}.", option=name, received=value
+                )
         counts = count_pairs(
             sequences,
             window=window,
@@ -159,7 +164,7 @@ class ItemGraph:
             codes = rows.astype(np.int32)
         count = len(Ids(sources))
         values = np.ones(count) if weights is None else np.asarray(weights)
-        _check_weights(values)
+        check_weights(values)
         if len(ends) != 2 * count or values.shape != (count,):
             raise InvalidGraph(
                 f"Expected a target and a weight per source; received {count} sources, "
@@ -204,7 +209,7 @@ class ItemGraph:
             raise InvalidGraph(f"Expected an id for each of {edges.shape[0]} rows: {len(nodes)}.")
         made = cls._of_edges(nodes, edges, directed=True)
         if not directed:
-            _check_symmetric(made.to_scipy())
+            check_symmetric(made.to_scipy())
         return cls._of(nodes, made.to_scipy(), directed)
 
     @classmethod
@@ -222,7 +227,7 @@ class ItemGraph:
     @classmethod
     def _of_edges(cls, nodes: Ids, edges: coo_array, directed: bool) -> Self:
         """From edges that may repeat and whose weights are not checked yet."""
-        _check_weights(edges.data)
+        check_weights(edges.data)
         if not directed:
             rows, columns = edges.coords
             mirrored = rows != columns
@@ -245,9 +250,9 @@ class ItemGraph:
     @classmethod
     def _of(cls, nodes: Ids, matrix: csr_array, directed: bool) -> Self:
         """From a matrix in canonical form; zeros go."""
-        narrow = matrix.astype(np.float32)
+        narrow = matrix.astype(np.float32, copy=False)
         narrow.eliminate_zeros()
-        _check_weights(narrow.data)
+        check_weights(narrow.data)
         nodes.check_unique("the nodes")
         return cls._trusted(
             nodes,
@@ -285,8 +290,7 @@ class ItemGraph:
         """How many edges; an undirected one counts once."""
         if self.directed:
             return len(self.indices)
-        loops = np.count_nonzero(self.indices == np.repeat(np.arange(len(self)), self.degrees))
-        return (len(self.indices) + int(loops)) // 2
+        return (len(self.indices) + loops(self.indptr, self.indices)) // 2
 
     @property
     def degrees(self) -> Rows:
@@ -296,10 +300,8 @@ class ItemGraph:
     @property
     def connected(self) -> npt.NDArray[np.bool_]:
         """Which nodes have an edge, in or out, (n,); a self-loop alone is none."""
-        sources = np.repeat(np.arange(len(self), dtype=np.int32), self.degrees)
         found = np.zeros(len(self), dtype=np.bool_)
-        others = sources != self.indices
-        found[sources[others]] = found[self.indices[others]] = True
+        mark_connected(self.indptr, self.indices, found)
         return found
 
     def neighbours(self, node: Any) -> tuple[Ids, Floats]:
@@ -326,9 +328,16 @@ class ItemGraph:
         return csr_array((self.weights, self.indices, self.indptr), shape=(len(self),) * 2)
 
     def to_networkx(self) -> Any:
-        """A networkx ``Graph`` or ``DiGraph`` with ``weight`` on its edges."""
-        import networkx
+        """A networkx ``Graph`` or ``DiGraph`` with ``weight`` on its edges.
 
+        Raises :class:`MissingExtra` without networkx.
+        """
+        try:
+            import networkx
+        except ModuleNotFoundError as error:
+            raise MissingExtra(
+                "This needs networkx; pip install 'itemspace[graph]'.", extra="graph"
+            ) from error
         graph = networkx.DiGraph() if self.directed else networkx.Graph()
         names = self.vocabulary.to_list()
         graph.add_nodes_from(names)
@@ -341,7 +350,7 @@ class ItemGraph:
 
     def save(self, path: str | Path) -> str:
         """Write to a new directory and return its checksum, as :meth:`.VectorSet.save` does."""
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "indptr": self.indptr,
             "indices": self.indices,
             "weights": self.weights,
@@ -363,7 +372,7 @@ class ItemGraph:
         try:
             nodes = ids_from_arrays(arrays)
             rows = (arrays["indptr"], arrays["indices"], arrays["weights"])
-            _check_rows(len(nodes), *rows)
+            check_rows(len(nodes), *rows)
             return cls._trusted(nodes, *rows, bool(meta["directed"]))
         except (KeyError, ValueError) as error:
             raise CorruptData(f"{path} is not a whole graph: {error}.", path=str(path)) from error
@@ -375,40 +384,3 @@ class ItemGraph:
         Raises :class:`CorruptData` naming the file that differs.
         """
         return verify_directory(Path(path), KIND, FORMAT)
-
-
-def _check_rows(nodes: int, indptr: Offsets, indices: Codes, weights: Floats) -> None:
-    """Raise :class:`InvalidGraph` unless the arrays fit together; reads ``indptr`` alone."""
-    expected = ((indptr, np.int64), (indices, np.int32), (weights, np.float32))
-    fits = all(array.ndim == 1 and array.dtype == kind for array, kind in expected)
-    if not (
-        fits
-        and len(indptr) == nodes + 1
-        and indptr[0] == 0
-        and indptr[-1] == len(indices) == len(weights)
-        and (np.diff(indptr) >= 0).all()
-    ):
-        shapes = ", ".join(f"{array.dtype} {array.shape}" for array, _ in expected)
-        raise InvalidGraph(
-            f"Expected int64 ({nodes + 1},) rising from 0 to the number of edges, int32 and "
-            f"float32 of one length; received {shapes}."
-        )
-
-
-def _check_weights(weights: npt.NDArray[Any]) -> None:
-    if weights.dtype.kind not in "fiub":
-        raise InvalidGraph(f"Weights are numbers; received {weights.dtype}.")
-    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if bad.size:
-        raise InvalidGraph(
-            f"Weights are finite float32 numbers of at least 0; {bad.size} are not, "
-            f"{weights[bad[0]]} of edge {bad[0] + 1} among them. Repair or drop them."
-        )
-
-
-def _check_symmetric(matrix: csr_array) -> None:
-    if (matrix != matrix.T).nnz:
-        raise InvalidGraph(
-            "An undirected graph has the same weight both ways, but this matrix is not symmetric; "
-            "take it as directed=True, or add its transpose."
-        )

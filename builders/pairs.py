@@ -72,7 +72,8 @@ def count_pairs(
     room, found = np.zeros((2, items + 1), dtype=np.int64)
     _most_pairs(log, both, room[1:])
     room = np.cumsum(room)
-    columns, values = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=dtype)]
+    columns: list[npt.NDArray[Any]] = []
+    values: list[npt.NDArray[Any]] = []
     first = 0
     while first < items:
         last = int(np.searchsorted(room, room[first] + _CHUNK, side="right")) - 1
@@ -88,9 +89,20 @@ def count_pairs(
         columns.append(others[:kept].copy())
         values.append(counts[:kept].astype(dtype))
         first = last
-    parts = (np.concatenate(values), np.concatenate(columns), np.cumsum(found))
-    total = csr_array(parts, shape=(items, items))
+    arrays = (_joined(values, dtype), _joined(columns, np.int32), np.cumsum(found))
+    total = csr_array(arrays, shape=(items, items))
     return csr_array(total + total.T) if both else total
+
+
+def _joined(parts: list[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """The parts in one array; each goes as it is copied, so that they are not in memory twice."""
+    whole = np.empty(sum(map(len, parts)), dtype=dtype)
+    at = len(whole)
+    while parts:
+        part = parts.pop()
+        whole[at - len(part) : at] = part
+        at -= len(part)
+    return whole
 
 
 class _Log(NamedTuple):
@@ -180,10 +192,11 @@ def _sum_up(
         distinct = starts[row]
         for at in range(starts[row], ends[row]):
             other = others[at]
-            fresh = total[other] == 0 and of_user[other] == 0
+            fresh = total[other] == 0
             if len(whose) == 0:
                 total[other] += counts[at]
             else:
+                fresh &= of_user[other] == 0
                 if last_user[other] != whose[at]:
                     total[other] += min(of_user[other], cap)
                     of_user[other], last_user[other] = 0, whose[at]

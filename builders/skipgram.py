@@ -42,6 +42,8 @@ CHUNK = 10_000
 #: With ``deterministic``: chunks that start from the same vectors.
 GROUP = 8
 _KIND, _FORMAT = "skip-gram state", 2
+#: Rows that are drawn at once.
+_BLOCK = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class SkipGram:
         rng = np.random.default_rng(options.seed)
         self._inputs: FloatMatrix = np.zeros(shape, dtype=np.float32)
         self._outputs: FloatMatrix = np.zeros(shape, dtype=np.float32)
-        self.inputs[:] = (rng.random(self.inputs.shape, np.float32) - 0.5) / options.dim
+        for rows in np.array_split(self.inputs, -(-shape[0] // _BLOCK)):
+            rows[:] = (rng.random(rows.shape, np.float32) - 0.5) / options.dim
         if start is not None:
             self.inputs[:old], self.outputs[:old] = start.inputs, start.outputs
             self.counts[:old] += start.counts
@@ -145,11 +148,13 @@ class SkipGram:
         """(items, dim) float32, a view: the vectors of items as outputs; zero at first."""
         return self._outputs[:-1, : self.options.dim]
 
-    def vectors(self, average_outputs: bool) -> FloatMatrix:
-        """The items' vectors so far, a copy; on request the mean of input and output vectors."""
+    def vectors(self, average_outputs: bool, rows: Counts | slice = slice(None)) -> FloatMatrix:
+        """Some items' vectors so far, a copy; on request the mean of input and output vectors."""
+        found = np.array(self.inputs[rows])
         if average_outputs:
-            return np.add(self.inputs, self.outputs) * np.float32(0.5)
-        return self.inputs.copy()
+            found += self.outputs[rows]
+            found *= np.float32(0.5)
+        return found
 
     @property
     def epoch(self) -> int:

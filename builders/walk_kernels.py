@@ -158,8 +158,8 @@ def walk(
 
 @kernel
 def _draw_from_all(
-    roads: Roads, previous: int, node: int, back: float, away: float, bits: np.uint64
-) -> int:
+    roads: Roads, previous: np.int64, node: int, back: float, away: float, bits: np.uint64
+) -> np.int64:
     """The next node by the masses of all edges out of ``node``."""
     begin, end = roads.indptr[node], roads.indptr[node + 1]
     row = roads.indptr[previous], roads.indptr[previous + 1]
@@ -173,12 +173,11 @@ def _draw_from_all(
         mass += bias * (roads.weights[edge] if len(roads.thresholds) else 1.0)
         sums[edge - begin] = mass
     at = np.searchsorted(sums, np.float64(bits >> np.uint64(11)) * 2.0**-53 * mass, side="right")
-    found: int = roads.indices[begin + min(at, end - begin - 1)]
-    return found
+    return np.int64(roads.indices[begin + min(at, end - begin - 1)])
 
 
 @kernel
-def _find(indices: Codes, begin: int, end: int, wanted: int) -> int:
+def _find(indices: Codes, begin: int, end: int, wanted: np.int64) -> int:
     """Where ``wanted`` stands in a row of at least one, or -1; a search without branches."""
     at, size = begin, end - begin
     while size > 1:

@@ -92,8 +92,11 @@ def test_time_decay_and_distance() -> None:
     sequences = Sequences(made.vocabulary, made.items, made.offsets, times)
     graph = ItemGraph.from_sequences(sequences, half_life=10, window=2, distance="harmonic")
     assert links(graph) == {("a", "b"): 0.375, ("b", "c"): 0.75, ("a", "c"): 0.3125}
-    with pytest.raises(InvalidOption, match="min_weight"):
-        ItemGraph.from_sequences(sequences, min_weight=-1)
+    bad: dict[str, float]
+    for bad in ({"window": 0}, {"half_life": 0}, {"user_cap": 0}, {"min_weight": -1}):
+        with pytest.raises(InvalidOption) as caught:
+            ItemGraph.from_sequences(sequences, **bad)  # type: ignore[arg-type]
+        assert caught.value.option in bad
 
 
 def test_without_users_each_sequence_is_anothers() -> None:

@@ -80,3 +80,29 @@ def test_sequences_keep_their_times() -> None:
         other = Sequences(sequences.vocabulary, sequences.items, sequences.offsets, times)
         with pytest.raises(InvalidOption, match="half_life needs"):
             other.decay(1.0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(0, 9), max_size=4)), max_size=9))
+def test_the_sequences_of_a_user_come_together_in_order(some: list[tuple[int, list[int]]]) -> None:
+    lengths = np.array([0] + [len(items) for _, items in some])
+    items = np.array([item for _, own in some for item in own], dtype=np.int32)
+    users = np.array([user for user, _ in some], dtype=np.int32)
+    times = np.arange(len(items), dtype=np.float64)
+    sequences = Sequences(Ids(range(10)), items, lengths.cumsum(), times, users)
+    found = sequences.by_user()
+    assert [
+        (user, own.tolist()) for user, own in zip(found.owners().tolist(), found, strict=True)
+    ] == sorted(some, key=lambda one: one[0])
+    assert found.times is not None
+    assert np.array_equal(np.sort(found.times), times)
+    assert np.array_equal(items[found.times.astype(np.int64)], found.items)
+    assert np.array_equal(found.onto(Ids(range(3))).owners(), found.owners())
+    with pytest.raises(InvalidVectors, match="one for each sequence"):
+        Sequences(Ids(range(10)), items, lengths.cumsum(), users=np.zeros(99, np.int32))
+
+
+def test_sessions_know_their_users() -> None:
+    log = Interactions.from_columns(["b", "a", "b"], ["x", "y", "x"], [0, 0, 100])
+    assert log.sequences(gap=10).owners().tolist() == [0, 1, 1]
+    assert log.sequences().owners().tolist() == [0, 1]
+    assert Sequences.from_lists([["x"], ["y"]]).owners().tolist() == [0, 1]

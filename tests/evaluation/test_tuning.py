@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from itemspace import Sequences, VectorSet
-from itemspace.builders import Item2Vec
+from itemspace.builders import Item2Vec, Node2Vec
 from itemspace.builders.builder import Monitor
 from itemspace.builders.counting import ItemKNN, Popularity
 from itemspace.builders.factorisation import PMIFactorization
@@ -535,3 +535,15 @@ def test_files_that_are_not_there_or_for_nothing(tmp_path: Path) -> None:
     path.write_text(WHOLE.replace("itemknn", "itemnn"))
     with pytest.raises(InvalidOption, match="Did you mean 'itemknn'"):
         read_config(path)
+
+
+def test_p_and_q_are_searched() -> None:
+    split = leave_last_out(
+        Sequences.from_lists([[at % 9, (at + 1) % 9, at % 7] for at in range(90)])
+    )
+    fixed = {"dim": 8, "num_walks": 2, "walk_length": 5, "threads": 1}
+    space = {name: Node2Vec.search_space[name] for name in ("return_parameter", "in_out_parameter")}
+    found = tune(Node2Vec, split, trials=4, space=space, fixed=fixed)
+    assert {trial.options["return_parameter"] for trial in found.trials[1:]} != {1.0}
+    assert all(0.25 <= trial.options["in_out_parameter"] <= 4 for trial in found.trials)
+    assert found.best.value is not None
