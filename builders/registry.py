@@ -17,9 +17,11 @@ BUILTINS = MappingProxyType(
         "deepwalk": "itemspace.builders.deepwalk:DeepWalk",
         "item2vec": "itemspace.builders.item2vec:Item2Vec",
         "itemknn": "itemspace.builders.counting:ItemKNN",
+        "netmf": "itemspace.builders.netmf:NetMF",
         "node2vec": "itemspace.builders.node2vec:Node2Vec",
         "pmi": "itemspace.builders.factorisation:PMIFactorization",
         "popularity": "itemspace.builders.counting:Popularity",
+        "prone": "itemspace.builders.prone:ProNE",
     }
 )
 

@@ -1,4 +1,4 @@
-"""The README's Python runs, and prints what it shows."""
+"""The Python of the README and of docs/graphs.md runs, and prints what it shows."""
 
 import contextlib
 import io
@@ -13,11 +13,9 @@ ROOT = Path(__file__).parent.parent
 DIGITS = re.compile(r"\b\d\.\d\d\b")
 
 
-def blocks() -> list[tuple[str, str]]:
+def blocks(page: Path = ROOT / "README.md") -> list[tuple[str, str]]:
     """Python blocks, each with the output shown below it."""
-    found = re.findall(
-        r"```python\n(.*?)```\n(?:\s*```text\n(.*?)```)?", (ROOT / "README.md").read_text(), re.S
-    )
+    found = re.findall(r"```python\n(.*?)```\n(?:\s*```text\n(.*?)```)?", page.read_text(), re.S)
     return [(code, output) for code, output in found]
 
 
@@ -33,13 +31,23 @@ def test_the_readme(
 
     demo.main()
     assert "running-shoes-acme-two" in capfd.readouterr().out
+    run(blocks())
+    assert len(blocks()) == 5
+
+
+def test_the_page_on_graphs() -> None:
+    page = blocks(ROOT / "docs" / "graphs.md")
+    run(page)
+    assert len(page) == 2
+
+
+def run(page: list[tuple[str, str]]) -> None:
     names: dict[str, object] = {}
-    for code, expected in blocks():
+    for code, expected in page:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(code, names)
         assert DIGITS.sub("#", printed.getvalue()) == DIGITS.sub("#", expected)
-    assert len(blocks()) == 4
 
 
 def test_links_lead_somewhere() -> None:
