@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from itemspace import Ids, ItemGraph, Sequences
 from itemspace.builders import Node2Vec
+from processes import run
 
 SESSION = 5
 
@@ -107,20 +106,12 @@ def node2vec(folder: str, dim: int) -> dict[str, object]:
     }
 
 
-def run(call: str) -> dict[str, object]:
+def step(call: str) -> dict[str, object]:
     """Call a function above in a process of its own; its answer, and its peak memory."""
     code = f"import json, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
     code += f"import graph_scale as g\nprint(json.dumps(g.{call}))"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        output = child.stdout.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        sys.exit(f"{call} failed")
-    return {"step": call.partition("(")[0], "peak_megabytes": usage.ru_maxrss / 1024} | json.loads(
-        output
-    )
+    _, peak, output = run([sys.executable, "-c", code])
+    return {"step": call.partition("(")[0], "peak_megabytes": peak} | json.loads(output)
 
 
 def main() -> None:
@@ -137,7 +128,7 @@ def main() -> None:
             f"generate({options.scale}, {folder!r})",
             f"node2vec({folder!r}, {options.dim})",
         ):
-            print(json.dumps(run(call)), flush=True)
+            print(json.dumps(step(call)), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from processes import run
 
 BUILD = (
     "build item2vec -o window=8 -o epochs=100 -o negatives=20 -o min_count=4 -o ns_exponent=0.5 "
@@ -27,18 +26,8 @@ COMMANDS = [
 ]
 
 
-def run(words: list[str], folder: Path) -> tuple[float, float, str]:
-    """Seconds, peak megabytes and output of one command, in a process of its own."""
-    started = time.perf_counter()
-    script = Path(sys.executable).parent / "itemspace"
-    with subprocess.Popen([script, *words], cwd=folder, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        output = child.stdout.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        sys.exit(f"itemspace {' '.join(words)} failed")
-    return time.perf_counter() - started, usage.ru_maxrss / 1024, output
+def itemspace(words: list[str], folder: Path) -> tuple[float, float, str]:
+    return run([Path(sys.executable).parent / "itemspace", *words], folder)
 
 
 def main() -> None:
@@ -50,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for command in COMMANDS:
             words = [word.format(data=options.data.absolute()) for word in command]
-            seconds, megabytes, output = run(words, Path(folder))
+            seconds, megabytes, output = itemspace(words, Path(folder))
             rows.append({"command": words[0], "seconds": seconds, "peak_megabytes": megabytes})
             if not options.json:
                 print(f"{words[0]:<10}{seconds:>8.1f} s{megabytes:>8.0f} MB")

@@ -144,7 +144,8 @@ class DeepWalk(GraphBuilder):
         """
         self._check_options()
         graph = self._graph_of(data)
-        trained = SkipGram(self._walks(graph), self._kernel_options())
+        options = SkipGramOptions.of(self, epochs=self.num_walks, keep_places=False)
+        trained = SkipGram(self._walks(graph), options)
 
         def look() -> VectorSet:
             # Only what was in the middle of a window, or noise and so counted, has an output.
@@ -170,19 +171,3 @@ class DeepWalk(GraphBuilder):
     def _check_options(self) -> None:
         check_skipgram(self, "num_walks")
         check_option(self, "walk_length", int, lambda value: value >= 2, "at least 2")
-
-    def _kernel_options(self) -> SkipGramOptions:
-        return SkipGramOptions(
-            dim=self.dim,
-            window=self.window,
-            shrink=self.window is not None,
-            negatives=self.negatives,
-            epochs=self.num_walks,
-            sample=self.sample,
-            keep_places=False,
-            ns_exponent=self.ns_exponent,
-            alpha=self.alpha,
-            seed=self.seed,
-            threads=self.threads,
-            deterministic=self.deterministic,
-        )

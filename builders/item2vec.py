@@ -193,7 +193,7 @@ class Item2Vec(Configured):
             self._refuse_beyond_gensim(monitor is not None or checkpoint is not None)
             from .gensim_engine import train_with_gensim
 
-            matrix = train_with_gensim(sequences, counts, self._kernel_options(), progress)
+            matrix = train_with_gensim(sequences, counts, SkipGramOptions.of(self), progress)
             ids = sequences.vocabulary[np.flatnonzero(counts)]
             self.item_vectors_ = self._vector_set(ids, matrix, sequences)
             return self
@@ -274,7 +274,7 @@ class Item2Vec(Configured):
             raise CorruptData(f"{path} is no whole model: {error}.", path=str(path)) from error
         nothing = Sequences(ids, np.empty(0, np.int32), np.zeros(1, np.int64))
         builder.ids_ = ids
-        builder.skipgram_ = SkipGram(Log(nothing), builder._kernel_options(), start=start)
+        builder.skipgram_ = SkipGram(Log(nothing), SkipGramOptions.of(builder), start=start)
         builder.item_vectors_ = builder._vector_set(
             ids, builder.skipgram_.vectors(builder.average_outputs), nothing
         )
@@ -289,7 +289,7 @@ class Item2Vec(Configured):
         checkpoint: str | Path | None,
     ) -> Self:
         source = Log(sequences, sequences.decay(self.half_life))
-        trained = SkipGram(source, self._kernel_options(), start=start)
+        trained = SkipGram(source, SkipGramOptions.of(self), start=start)
 
         def look() -> VectorSet:
             vectors = trained.vectors(self.average_outputs)
@@ -324,22 +324,6 @@ class Item2Vec(Configured):
                 path="sequences",
             )
         return counts
-
-    def _kernel_options(self) -> SkipGramOptions:
-        return SkipGramOptions(
-            dim=self.dim,
-            window=self.window,
-            shrink=self.window is not None,
-            negatives=self.negatives,
-            epochs=self.epochs,
-            sample=self.sample,
-            keep_places=self.keep_places,
-            ns_exponent=self.ns_exponent,
-            alpha=self.alpha,
-            seed=self.seed,
-            threads=self.threads,
-            deterministic=self.deterministic,
-        )
 
     def _refuse_beyond_gensim(self, steered: bool) -> None:
         beyond = {

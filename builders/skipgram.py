@@ -9,10 +9,10 @@ import json
 import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,13 @@ class SkipGramOptions:
     seed: int
     threads: int
     deterministic: bool = False
+
+    @classmethod
+    def of(cls, builder: Any, **others: Any) -> Self:
+        """The options of a builder; ``others`` are not its own, or are named otherwise."""
+        others["shrink"] = builder.window is not None
+        names = [known.name for known in fields(cls)]
+        return cls(**{n: others[n] if n in others else getattr(builder, n) for n in names})
 
 
 @dataclass(frozen=True, eq=False)
