@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ..core.behaviour import Sequences
+from ..core.errors import InvalidOption
 from .graph import ItemGraph
 from .options import Configured, check_half_life, check_option, check_window
 
@@ -35,14 +36,20 @@ class GraphBuilder(Configured):
             check_option(self, "user_cap", float, lambda value: value > 0, "None or above 0")
         check_option(self, "min_weight", float, lambda value: value >= 0, "at least 0")
         graph = data
-        if not isinstance(graph, ItemGraph):
+        if isinstance(data, Sequences):
             graph = ItemGraph.from_sequences(
-                graph,
+                data,
                 directed=self.directed,
                 window=self.edge_window,
                 half_life=self.half_life,
                 user_cap=self.user_cap,
                 min_weight=self.min_weight,
+            )
+        if not isinstance(graph, ItemGraph):
+            raise InvalidOption(
+                f"fit takes an ItemGraph or Sequences; received {type(data).__name__}.",
+                option="data",
+                received=type(data).__name__,
             )
         graph.check_edges()
         return graph

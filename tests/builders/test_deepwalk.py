@@ -172,6 +172,8 @@ def test_graphs_without_an_edge() -> None:
     ):
         with pytest.raises(EmptyInput, match="no edge"):
             DeepWalk(**SMALL).fit(graph)
+    with pytest.raises(InvalidOption, match="received str"):
+        DeepWalk(**SMALL).fit("graph")  # type: ignore[arg-type]
     with pytest.raises(EmptyInput):
         DeepWalk(**SMALL).fit(Sequences.from_lists([["a", "a"], ["b"]]))
 
