@@ -2,20 +2,26 @@
 
 from .builder import Builder
 from .deepwalk import DeepWalk
+from .eges import EGES
+from .fields import Field
 from .graph import ItemGraph
 from .item2vec import Item2Vec
 from .netmf import NetMF
 from .node2vec import Node2Vec
 from .prone import ProNE
 from .registry import load_builder
+from .side_information import SideInformation
 
 __all__ = [
+    "EGES",
     "Builder",
     "DeepWalk",
+    "Field",
     "Item2Vec",
     "ItemGraph",
     "NetMF",
     "Node2Vec",
     "ProNE",
+    "SideInformation",
     "load_builder",
 ]

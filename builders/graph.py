@@ -312,6 +312,12 @@ class ItemGraph:
         edges = slice(self.indptr[rows[0]], self.indptr[rows[0] + 1])
         return self.vocabulary[self.indices[edges].astype(np.int64)], self.weights[edges]
 
+    def over(self, rows: Rows) -> Self:
+        """The graph of some of its nodes alone, renumbered in their order."""
+        inner = csr_array(self.to_scipy()[rows][:, rows])
+        inner.sort_indices()
+        return self._of(self.vocabulary[rows], inner, self.directed)
+
     def check_edges(self) -> None:
         """Raise :class:`EmptyInput` unless an edge joins two nodes."""
         if not self.connected.any():

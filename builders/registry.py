@@ -15,6 +15,7 @@ BUILTINS = MappingProxyType(
     {
         "counts": "itemspace.builders.factorisation:CountFactorization",
         "deepwalk": "itemspace.builders.deepwalk:DeepWalk",
+        "eges": "itemspace.builders.eges:EGES",
         "item2vec": "itemspace.builders.item2vec:Item2Vec",
         "itemknn": "itemspace.builders.counting:ItemKNN",
         "netmf": "itemspace.builders.netmf:NetMF",

@@ -24,10 +24,12 @@ from ..core.vectors import FloatMatrix
 from .sampling import Floats, alias_table, keep_probabilities, noise_distribution
 from .skipgram_kernel import (
     LANES,
+    Parts,
     Sampling,
     Table,
     Window,
     add_to_shared,
+    put_together_all,
     train_privately,
     train_sequences,
 )
@@ -41,7 +43,7 @@ Run = Callable[..., Iterable[Any]]
 CHUNK = 10_000
 #: With ``deterministic``: chunks that start from the same vectors.
 GROUP = 8
-_KIND, _FORMAT = "skip-gram state", 2
+_KIND, _FORMAT = "skip-gram state", 3
 #: Rows that are drawn at once.
 _BLOCK = 1 << 14
 
@@ -106,20 +108,30 @@ class SkipGram:
         The sequences of each epoch.
     start
         Vectors to go on from; items after them start fresh.
+    parts
+        What the input vectors of items are made of, if not of a row each; rows from the number of
+        items on are no item's own. Not with ``start`` or ``deterministic``.
     """
 
     def __init__(
-        self, source: Source, options: SkipGramOptions, *, start: Start | None = None
+        self,
+        source: Source,
+        options: SkipGramOptions,
+        *,
+        start: Start | None = None,
+        parts: Parts | None = None,
     ) -> None:
+        self._parts = _no_parts() if parts is None else parts
         self._source, self.options = source, options
         #: How often each item was seen, now and before; int64.
         self.counts: Counts = source.counts()
         old = 0 if start is None else len(start.counts)
-        shape = (len(self.counts) + 1, -(-options.dim // LANES) * LANES)
+        items, width = len(self.counts), -(-options.dim // LANES) * LANES
+        table = max(items, int(self._parts.rows.max(initial=-1)) + 1)
         rng = np.random.default_rng(options.seed)
-        self._inputs: FloatMatrix = np.zeros(shape, dtype=np.float32)
-        self._outputs: FloatMatrix = np.zeros(shape, dtype=np.float32)
-        for rows in np.array_split(self.inputs, -(-shape[0] // _BLOCK)):
+        self._inputs: FloatMatrix = np.zeros((table + 1, width), dtype=np.float32)
+        self._outputs: FloatMatrix = np.zeros((items + 1, width), dtype=np.float32)
+        for rows in np.array_split(self.inputs, -(-(table + 1) // _BLOCK)):
             rows[:] = (rng.random(rows.shape, np.float32) - 0.5) / options.dim
         if start is not None:
             self.inputs[:old], self.outputs[:old] = start.inputs, start.outputs
@@ -137,7 +149,7 @@ class SkipGram:
             options.keep_places,
         )
         #: What :func:`train_sequences` does with each chunk alike.
-        self._rules = (self._sampling, self._window, options.negatives, frozen)
+        self._rules = (self._parts, self._sampling, self._window, options.negatives, frozen)
         size = CHUNK
         if options.deterministic and len(source.lengths):
             shares = self._sampling.keep * self.counts / max(1, self.counts.sum())
@@ -147,7 +159,7 @@ class SkipGram:
 
     @property
     def inputs(self) -> FloatMatrix:
-        """(items, dim) float32, a view: the items' vectors."""
+        """(items, dim) float32, a view: the items' own rows, and behind them those of parts."""
         return self._inputs[:-1, : self.options.dim]
 
     @property
@@ -157,7 +169,12 @@ class SkipGram:
 
     def vectors(self, average_outputs: bool, rows: Counts | slice = slice(None)) -> FloatMatrix:
         """Some items' vectors so far, a copy; on request the mean of input and output vectors."""
-        found = np.array(self.inputs[rows])
+        if len(self._parts.offsets):
+            chosen = np.arange(len(self.counts))[rows]
+            found = put_together_all(self._parts, self._inputs, chosen)[:, : self.options.dim]
+            found = np.ascontiguousarray(found)
+        else:
+            found = np.array(self.inputs[rows])
         if average_outputs:
             found += self.outputs[rows]
             found *= np.float32(0.5)
@@ -208,7 +225,7 @@ class SkipGram:
 
     def save(self, folder: Path) -> None:
         """Write the state after an epoch into a folder, whole or not at all; older states go."""
-        arrays = {"inputs": self.inputs, "outputs": self.outputs}
+        arrays = {"inputs": self.inputs, "outputs": self.outputs, "logits": self._parts.logits}
         meta = {"fingerprint": self.fingerprint(), "losses": self.losses}
         path = folder / f"epoch-{self.epoch:06d}"
         if not path.exists():
@@ -243,6 +260,7 @@ class SkipGram:
                 received=str(folder),
             )
         self.inputs[:], self.outputs[:] = arrays["inputs"], arrays["outputs"]
+        self._parts.logits[:] = arrays["logits"]
         self.losses = list(meta["losses"])
         return True
 
@@ -250,7 +268,9 @@ class SkipGram:
         """SHA-256 of the options (threads aside), the source and the counts."""
         facts = {**asdict(self.options), "threads": None, "frozen": self._rules[-1]}
         digest = sha256(json.dumps(facts, sort_keys=True).encode())
-        for array in (self.counts, *self._source.identity()):
+        *layout, _, learned = self._parts
+        parts = (*layout, np.array([learned]))
+        for array in (self.counts, *parts, *self._source.identity()):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
@@ -317,6 +337,11 @@ def private_chunk(busiest: float, window: Window, lengths: Offsets, alpha: float
     most = window.reach + 1 if window.shrink else 2 * window.reach
     contexts = np.average(np.clip(lengths - 1, 0, most), weights=np.maximum(lengths, 1))
     return int(np.clip(6 / (alpha * max(1.0, contexts) * busiest * GROUP), 1, 1_000))
+
+
+def _no_parts() -> Parts:
+    none, logits = np.empty(0, dtype=np.int32), np.empty((0, 0), dtype=np.float32)
+    return Parts(np.empty(0, np.int64), none, none, np.empty(0, np.float32), logits, False)
 
 
 def _in_place(matrix: FloatMatrix) -> Table:

@@ -11,7 +11,7 @@ before it. So the window is three small matrix products over rows that lie in th
 
 from __future__ import annotations
 
-from math import log
+from math import exp, log
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +44,9 @@ class Table(NamedTuple):
     """How many rows of ``owners`` are taken, (1,)."""
 
 
+Counts = npt.NDArray[np.int64]
+
+
 class Events(NamedTuple):
     """Sequences to train on; number i is ``items[offsets[i]:offsets[i + 1]]``."""
 
@@ -63,6 +66,25 @@ class Sampling(NamedTuple):
     """:func:`~.sampling.alias_table` of the noise."""
 
 
+class Parts(NamedTuple):
+    """What the input vector of an item is made of, if not of its own row alone.
+
+    Its parts are ``offsets[item]`` to ``offsets[item + 1]``; part e adds α_s · ``shares[e]`` times
+    the row ``rows[e]`` of the table, with s = ``slots[e]`` and α the softmax of the item's logits
+    over the slots that it has. Shares of a slot sum to 1.
+    """
+
+    offsets: Offsets
+    """(items + 1,); empty: every item is its own row."""
+    rows: Codes
+    slots: Codes
+    shares: Floats
+    logits: FloatMatrix
+    """(items, slots)."""
+    learned: bool
+    """Whether the logits are trained."""
+
+
 class Window(NamedTuple):
     """Which items are each other's context."""
 
@@ -80,6 +102,7 @@ def train_sequences(
     last: int,
     inputs: Table,
     outputs: Table,
+    parts: Parts,
     sampling: Sampling,
     window: Window,
     negatives: int,
@@ -91,6 +114,9 @@ def train_sequences(
 
     A pair is an input with its position, noise included. Items below ``frozen`` keep their
     vectors: their steps go to the last row of a table, which is no item's.
+
+    Inputs that are made of parts are put together once for each position of a sequence, trained
+    there as if they were rows, and what was added to them goes to the parts at its end.
     """
     # Arrays under names of their own: numba counts references at each access to a tuple's.
     items, offsets, weights = events
@@ -98,13 +124,17 @@ def train_sequences(
     in_slots, out_slots = inputs.slots, outputs.slots
     keep, thresholds, aliases = sampling
     private, spare = len(in_slots) > 0, -1
+    composed = len(parts.offsets) > 0
     state = np.full(1, seed, dtype=np.uint64)
-    dim = (ins.shape[1] // LANES) * LANES
+    dim = (outs.shape[1] // LANES) * LANES
     longest = 0
     for sequence in range(first, last):
         longest = max(longest, offsets[sequence + 1] - offsets[sequence])
     kept = np.empty(longest, dtype=np.int32)
     centre = np.empty(longest, dtype=np.bool_)
+    if composed:
+        ins = np.zeros((longest, dim), dtype=np.float32)
+    before = np.zeros((longest if composed else 0, dim), dtype=np.float32)
     used = negatives + 1
     padded = -(-used // 3) * 3
     drawn = np.empty(used, dtype=np.int64)
@@ -127,6 +157,11 @@ def train_sequences(
                 kept[length] = item if stays else -1
                 centre[length] = stays and (len(weights) == 0 or uniform(state) < weights[at])
                 length += 1
+        if composed:
+            for at in range(length):
+                if kept[at] >= 0:
+                    put_together(parts, inputs.matrix, kept[at], before[at])
+                    ins[at] = before[at]
         for at in range(length):
             if not centre[at]:
                 continue
@@ -156,7 +191,7 @@ def train_sequences(
                 while other < end and rows < BATCH:
                     if other != at and kept[other] >= 0:
                         item = kept[other]
-                        row = np.int64(item)
+                        row = np.int64(other if composed else item)
                         if private:
                             row = in_slots[row] if in_slots[row] >= 0 else _take(inputs, row)
                         near_rows[rows] = row if item >= frozen else spare
@@ -175,7 +210,117 @@ def train_sequences(
                     for j in range(dim):
                         vector[j] += step[j]
                 pairs += rows
+        if composed:
+            for at in range(length):
+                ins[at] -= before[at]
+            _hand_down(parts, inputs.matrix, kept, length, before, ins)
     return loss, pairs
+
+
+@fast_kernel
+def put_together(parts: Parts, table: FloatMatrix, item: int, vector: Floats) -> None:
+    """H of an item: Σ α_s m_s over its slots, m_s the mean of the slot's rows."""
+    vector[:] = 0
+    weights = slot_weights(parts, item)
+    for part in range(parts.offsets[item], parts.offsets[item + 1]):
+        row, weight = table[parts.rows[part]], weights[parts.slots[part]] * parts.shares[part]
+        for j in range(len(vector)):
+            vector[j] += weight * row[j]
+
+
+@fast_kernel
+def put_together_all(parts: Parts, table: FloatMatrix, items: Counts) -> FloatMatrix:
+    """H of some items, (len(items), width of the table)."""
+    vectors = np.empty((len(items), table.shape[1]), dtype=np.float32)
+    for at in range(len(items)):
+        put_together(parts, table, items[at], vectors[at])
+    return vectors
+
+
+@fast_kernel
+def slot_weights_all(parts: Parts) -> FloatMatrix:
+    """α of every item, (items, slots)."""
+    weights = np.empty_like(parts.logits)
+    for item in range(len(weights)):
+        weights[item] = slot_weights(parts, item)
+    return weights
+
+
+@fast_kernel
+def slot_weights(parts: Parts, item: int) -> Floats:
+    """α: the softmax of an item's logits over the slots that it has; 0 for the others."""
+    logits = parts.logits[item]
+    weights = np.zeros(len(logits), dtype=np.float32)
+    largest, total = np.float32(-np.inf), np.float32(0)
+    for part in range(parts.offsets[item], parts.offsets[item + 1]):
+        largest = max(largest, logits[parts.slots[part]])
+    for part in range(parts.offsets[item], parts.offsets[item + 1]):
+        slot = parts.slots[part]
+        if weights[slot] == 0:
+            weights[slot] = exp(logits[slot] - largest)
+            total += weights[slot]
+    for slot in range(len(weights)):
+        weights[slot] /= total
+    return weights
+
+
+@fast_kernel
+def _hand_down(
+    parts: Parts,
+    table: FloatMatrix,
+    kept: Codes,
+    length: int,
+    vectors: FloatMatrix,
+    steps: FloatMatrix,
+) -> None:
+    """The steps of a sequence's inputs as steps of their parts.
+
+    ΔW = α_s share ΔH, Δa_s = α_s (m_s − H) · ΔH. A row that is part of several inputs of the
+    sequence, m of them, takes the sum of their steps divided by √m: they all start from one value,
+    so where a category is everywhere their sum would overshoot, and their mean hardly move it.
+    """
+    count = 0
+    for at in range(length):
+        if kept[at] >= 0:
+            count += parts.offsets[kept[at] + 1] - parts.offsets[kept[at]]
+    rows, places = np.empty(count, dtype=np.int32), np.empty(count, dtype=np.int32)
+    weights = np.empty(count, dtype=np.float32)
+    filled = 0
+    for at in range(length):
+        if kept[at] < 0:
+            continue
+        item, vector, step = kept[at], vectors[at], steps[at]
+        shares = slot_weights(parts, item)
+        products, own = np.zeros_like(shares), np.float32(0)
+        for j in range(len(vector)):
+            own += vector[j] * step[j]
+        for part in range(parts.offsets[item], parts.offsets[item + 1]):
+            slot, row = parts.slots[part], table[parts.rows[part]]
+            if parts.learned:
+                product = np.float32(0)
+                for j in range(len(vector)):
+                    product += row[j] * step[j]
+                products[slot] += parts.shares[part] * product
+            rows[filled], places[filled] = parts.rows[part], at
+            weights[filled] = shares[slot] * parts.shares[part]
+            filled += 1
+        if parts.learned:
+            for slot in range(len(shares)):
+                parts.logits[item, slot] += shares[slot] * (products[slot] - own)
+    order = np.argsort(rows)
+    total = np.empty(table.shape[1], dtype=np.float32)
+    first = 0
+    while first < count:
+        last, total[:] = first, 0
+        while last < count and rows[order[last]] == rows[order[first]]:
+            weight, step = weights[order[last]], steps[places[order[last]]]
+            for j in range(len(total)):
+                total[j] += weight * step[j]
+            last += 1
+        row, scale = table[rows[order[first]]], np.float32(1 / np.sqrt(last - first))
+        for j in range(len(total)):
+            row[j] += scale * total[j]
+        first = last
 
 
 @kernel
@@ -293,7 +438,7 @@ def train_privately(
     lasts: Offsets,
     inputs: Table,
     outputs: Table,
-    rules: tuple[Sampling, Window, int, int],
+    rules: tuple[Parts, Sampling, Window, int, int],
     alphas: Floats,
     seeds: npt.NDArray[np.uint64],
     thread: int,
@@ -306,13 +451,13 @@ def train_privately(
     The arrays of the tables have a first dimension more: the chunk's place in the group. Chunks
     go from ``firsts`` to ``lasts`` of the sequences.
     """
-    sampling, window, negatives, frozen = rules
+    parts, sampling, window, negatives, frozen = rules
     for chunk in range(len(firsts)):
         at = thread + chunk * threads
         ins, outs = _one(inputs, at), _one(outputs, at)
         losses[at], pairs[at] = train_sequences(
-            events, firsts[chunk], lasts[chunk], ins, outs, sampling, window, negatives, frozen,
-            alphas[at], seeds[at],
+            events, firsts[chunk], lasts[chunk], ins, outs, parts, sampling, window, negatives,
+            frozen, alphas[at], seeds[at],
         )  # fmt: skip
         _subtract_shared(ins)
         _subtract_shared(outs)

@@ -86,7 +86,7 @@ def test_a_step_is_the_numeric_gradient() -> None:
         sampling = Sampling(np.ones(3, np.float32), thresholds, np.full(3, 2, np.int32))
         events = Events(sequences.items, sequences.offsets, np.empty(0, np.float32))
         loss, pairs = train_sequences(
-            events, 0, 1, in_place(ins), in_place(outs), sampling,
+            events, 0, 1, in_place(ins), in_place(outs), skipgram._no_parts(), sampling,
             Window(1, False, False), 1, 0, alpha, np.uint64(3),
         )  # fmt: skip
         return ins, outs, loss, pairs
@@ -186,7 +186,8 @@ def test_dropped_items_keep_their_places_if_told_so() -> None:
     for keep_places, expected in ((False, 2 * 3), (True, 0)):
         trained = SkipGram(Log(sequences), options(window=1, keep_places=keep_places))
         keep = np.array([1, 0, 1, 1, 1], dtype=np.float32)
-        trained._rules = (trained._sampling._replace(keep=keep), *trained._rules[1:])
+        rules = trained._rules
+        trained._rules = (rules[0], rules[1]._replace(keep=keep), *rules[2:])
         assert train_all(trained)[1] == expected
 
 
