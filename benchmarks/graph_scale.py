@@ -1,4 +1,4 @@
-"""An item graph from 100 million clicks, and node2vec on 20 million edges: time and peak memory.
+"""An item graph from 100 million clicks, node2vec and EGES on 20 million edges: time and memory.
 
 python benchmarks/graph_scale.py
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from itemspace import Ids, ItemGraph, Sequences
-from itemspace.builders import Node2Vec
+from itemspace.builders import EGES, Node2Vec, SideInformation
 from processes import run
 
 SESSION = 5
@@ -106,6 +106,24 @@ def node2vec(folder: str, dim: int) -> dict[str, object]:
     }
 
 
+def eges(folder: str, dim: int) -> dict[str, object]:
+    """With ten fields of 100 values, two of them several for an item."""
+    graph = ItemGraph.open(Path(folder) / "graph")
+    rng = np.random.default_rng(0)
+    columns = {f"f{at}": rng.integers(100, size=len(graph)) for at in range(8)}
+    columns |= {f"m{at}": rng.integers(100, size=(len(graph), 2)).tolist() for at in range(2)}
+    side = SideInformation.from_columns(graph.vocabulary, columns)
+    fields = [name + ":multi" * name.startswith("m") for name in columns]
+    started = time.perf_counter()
+    made = EGES(fields=fields, dim=dim, num_walks=1).fit(graph, side=side)
+    rows = made.skipgram_.inputs.nbytes + made.skipgram_.outputs.nbytes
+    return {
+        "seconds": time.perf_counter() - started,
+        "table_megabytes": rows / 1e6,
+        "fields": len(made.slots_) - 1,
+    }
+
+
 def step(call: str) -> dict[str, object]:
     """Call a function above in a process of its own; its answer, and its peak memory."""
     code = f"import json, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
@@ -127,6 +145,7 @@ def main() -> None:
             f"count({options.scale}, {folder!r}, False)",
             f"generate({options.scale}, {folder!r})",
             f"node2vec({folder!r}, {options.dim})",
+            f"eges({folder!r}, 64)",
         ):
             print(json.dumps(step(call)), flush=True)
 

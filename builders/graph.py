@@ -314,6 +314,8 @@ class ItemGraph:
 
     def over(self, rows: Rows) -> Self:
         """The graph of some of its nodes alone, renumbered in their order."""
+        if np.array_equal(rows, np.arange(len(self))):
+            return self
         inner = csr_array(self.to_scipy()[rows][:, rows])
         inner.sort_indices()
         return self._of(self.vocabulary[rows], inner, self.directed)

@@ -126,6 +126,14 @@ def test_an_undirected_edge_goes_both_ways_and_a_loop_counts_once() -> None:
         graph.neighbours(4)
 
 
+def test_a_part_of_the_nodes() -> None:
+    graph = ItemGraph.from_edges([1, 2, 3, 4], [2, 3, 1, 1], [1, 2, 3, 4], directed=True)
+    part = graph.over(np.array([2, 0]))
+    assert part.vocabulary.to_list() == [3, 1]
+    assert links(part) == {(3, 1): 3}
+    assert graph.over(np.arange(4)) is graph
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.floats(0, 10)), min_size=1))
 def test_undirected_graphs_are_symmetric_to_the_bit(edges: list[tuple[int, int, float]]) -> None:
     graph = ItemGraph.from_edges(*zip(*edges, strict=True), directed=False)
