@@ -1,5 +1,6 @@
 """Behaviour → vectors."""
 
+from ..core.side_information import SideInformation
 from .builder import Builder
 from .deepwalk import DeepWalk
 from .eges import EGES
@@ -10,7 +11,6 @@ from .netmf import NetMF
 from .node2vec import Node2Vec
 from .prone import ProNE
 from .registry import load_builder
-from .side_information import SideInformation
 
 __all__ = [
     "EGES",

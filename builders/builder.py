@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from ..core.behaviour import Sequences
 from ..core.progress import Progress
+from ..core.side_information import SideInformation
 from ..core.vectors import VectorSet
 
 #: Called with the vectors so far; returns what they are worth, higher is better.
@@ -19,7 +20,10 @@ class Builder(Protocol):
 
     A builder may also have ``search_space``, what :func:`~itemspace.evaluation.tune` searches by
     default (:mod:`.options`), and ``supports_monitor``: its ``fit`` then takes ``monitor``, a
-    :data:`Monitor` that is called after each epoch.
+    :data:`Monitor` that is called after each epoch; and ``supports_side``: its ``fit`` then takes
+    ``side``, a :class:`.SideInformation`, and its option ``fields`` says what it reads of that, as
+    :meth:`.Field.parse` reads it. It may have ``report_``, sentences on what was left out,
+    ``field_weights_``, slot → weight, and ``cold_start_``, a :class:`.ColdStart` or None.
     """
 
     supports_vectors: ClassVar[bool]
@@ -34,3 +38,23 @@ class Builder(Protocol):
     @property
     def item_vectors_(self) -> VectorSet:
         """The items' vectors, with lineage."""
+
+
+def fit_builder(
+    builder: Any,
+    sequences: Sequences,
+    *,
+    side: SideInformation | None = None,
+    monitor: Monitor | None = None,
+    progress: Progress | None = None,
+) -> Any:
+    """Call ``fit``, handing on ``side`` and ``monitor`` where the builder supports them."""
+    given: dict[str, Any] = {"side": side, "monitor": monitor}
+    supported = {
+        name: value
+        for name, value in given.items()
+        if value is not None and getattr(builder, f"supports_{name}", False)
+    }
+    if progress is not None:
+        supported["progress"] = progress
+    return builder.fit(sequences, **supported)

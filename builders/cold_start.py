@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from ..core.errors import CorruptData, InvalidOption
 from ..core.metric import Metric
+from ..core.side_information import SideInformation
 from ..core.storage import open_directory, verify_directory, write_directory
 from ..core.vectors import FloatMatrix, VectorSet
 from .encodings import Encoding
-from .side_information import SideInformation, layout_of_new
+from .side_information import layout_of_new
 
 _KIND, _FORMAT = "cold start", 1
 

@@ -16,6 +16,7 @@ from ..core.behaviour import Sequences
 from ..core.errors import UsageError
 from ..core.metric import Metric
 from ..core.progress import Progress
+from ..core.side_information import SideInformation
 from ..core.vectors import FloatMatrix, VectorSet
 from .builder import Monitor
 from .cold_start import ColdStart
@@ -33,7 +34,7 @@ from .options import (
     check_skipgram,
     lineage_of,
 )
-from .side_information import SideInformation, encode_side
+from .side_information import encode_side
 from .skipgram import SkipGram, SkipGramOptions
 from .skipgram_kernel import Parts, slot_weights_all
 from .training import train_epochs
@@ -92,6 +93,7 @@ class EGES(GraphBuilder):
     """
 
     supports_monitor: ClassVar[bool] = True
+    supports_side: ClassVar[bool] = True
     name_: ClassVar[str] = "eges"
     search_space: ClassVar[SearchSpace] = {
         "mode": OneOf(("eges", "ges")),
@@ -225,8 +227,8 @@ class EGES(GraphBuilder):
             return [], None, []
         if side is None or not self.fields:
             raise UsageError(
-                f"mode={self.mode!r} needs side information: fields=[…] and fit(…, side=…); "
-                "mode='bge' goes without."
+                f"mode={self.mode!r} needs side information: fields=[…] and fit(…, side=…), or "
+                "--field on the command line; mode='bge' goes without."
             )
         fields = [Field.parse(text) for text in self.fields]
         encodings, layout, report = encode_side(graph.vocabulary, side, fields)

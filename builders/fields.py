@@ -86,7 +86,7 @@ class Field:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read what ``str`` writes; :class:`InvalidOption` for anything else."""
-        name, *more = text.split(":", 2)
+        name, *more = text.split(":", 2) if isinstance(text, str) else ("", "", "")
         kind: Any = more[0] if more else "categorical"
         if len(more) < 2:
             return cls(name, kind)

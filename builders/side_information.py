@@ -7,109 +7,18 @@ or none, and then the item has no part there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.behaviour import Codes, Offsets
-from ..core.errors import InvalidOption, UnknownColumn
+from ..core.errors import InvalidOption
 from ..core.ids import Ids
+from ..core.side_information import SideInformation
 from .encodings import Encoded, Encoding
 from .fields import Field, read_column, some
-
-
-@dataclass(frozen=True, eq=False)
-class SideInformation:
-    """The values of items by column, not encoded yet.
-
-    Parameters
-    ----------
-    ids
-        The items, n distinct ids, or what :class:`.Ids` takes.
-    columns
-        Name → n values, in the order of ``ids``: lists, arrays (masked is missing), Arrow columns.
-
-    Raises
-    ------
-    DuplicateIds
-        An item twice.
-    InvalidOption
-        A column of another length.
-    """
-
-    ids: Ids
-    columns: Mapping[str, Sequence[Any]]
-
-    def __post_init__(self) -> None:
-        ids = Ids(self.ids)
-        ids.check_unique("the side information")
-        columns = {str(name): _as_list(column) for name, column in self.columns.items()}
-        for name, column in columns.items():
-            if len(column) != len(ids):
-                raise InvalidOption(
-                    f"Expected a value per item in every column; {name!r} has {len(column):,} for "
-                    f"{len(ids):,} items.",
-                    option=name,
-                    received=len(column),
-                )
-        object.__setattr__(self, "ids", ids)
-        object.__setattr__(self, "columns", columns)
-
-    @classmethod
-    def from_rows(cls, rows: Iterable[Mapping[str, Any]], id_column: str = "item_id") -> Self:
-        """From a mapping per item, as SQL and ``csv.DictReader`` give them; absent keys are None.
-
-        Raises :class:`UnknownColumn` for a row without an id.
-        """
-        table = list(rows)
-        for number, row in enumerate(table):
-            if id_column not in row:
-                raise _unknown_column(id_column, row, f"Row {number}")
-        names = dict.fromkeys(name for row in table for name in row)
-        ids = Ids([row[id_column] for row in table])
-        return cls(
-            ids, {name: [row.get(name) for row in table] for name in names if name != id_column}
-        )
-
-    @classmethod
-    def from_columns(
-        cls, ids: Any, columns: Mapping[str, Any] | None = None, /, **more: Any
-    ) -> Self:
-        """From ids and columns, given as a mapping, by name, or both."""
-        return cls(ids, {**(columns or {}), **more})
-
-    def __len__(self) -> int:
-        """How many items."""
-        return len(self.ids)
-
-    def __repr__(self) -> str:
-        names = ", ".join(self.columns) or "no columns"
-        return f"<SideInformation of {len(self):,} items: {names}>"
-
-    def check_fields(self, fields: Iterable[Field]) -> None:
-        """Raise unless each field is a column and stands once.
-
-        Raises
-        ------
-        UnknownColumn
-            A field that is no column.
-        InvalidOption
-            A field that stands twice.
-        """
-        seen: set[str] = set()
-        for field in fields:
-            if field.name not in self.columns:
-                raise _unknown_column(field.name, self.columns, "The side information")
-            if field.name in seen:
-                raise InvalidOption(
-                    f"The field {field.name!r} is declared twice; declare it once.",
-                    option="fields",
-                    received=field.name,
-                )
-            seen.add(field.name)
 
 
 class Layout(NamedTuple):
@@ -153,7 +62,7 @@ def encode_side(
     InvalidId
         Ids of ``side`` of another kind than the vocabulary's.
     """
-    side.check_fields(fields)
+    _check_fields(side, fields)
     rows = side.ids.rows_of(vocabulary).tolist()
     count, absent = len(rows), rows.count(-1)
     report = []
@@ -161,7 +70,7 @@ def encode_side(
         report.append(f"No row in the side information for {absent:,} of {count:,} items.")
     encodings, parts = [], [_Part(np.arange(count + 1), np.arange(count, dtype=np.int32), count)]
     for field in fields:
-        column = side.columns[field.name]
+        column = side.column(field.name)
         values = [column[row] if row >= 0 else None for row in rows]
         cells = read_column(field, values, vocabulary)
         encoding = Encoding.learn(field, cells)
@@ -191,11 +100,11 @@ def layout_of_new(encodings: Sequence[Encoding], side: SideInformation) -> tuple
     UnknownColumn, InvalidOption, BadRow
         As for :func:`encode_side`.
     """
-    side.check_fields([encoding.field for encoding in encodings])
+    _check_fields(side, [encoding.field for encoding in encodings])
     report: list[str] = []
     parts = []
     for encoding in encodings:
-        encoded = encoding.encode(side.columns[encoding.field.name], side.ids)
+        encoded = encoding.encode(side.column(encoding.field.name), side.ids)
         report += _told(encoding.field, encoded)
         parts.append(_Part(encoded.offsets, encoded.codes, len(encoding)))
     layout = _lay_out(len(side), parts, first=1)
@@ -208,16 +117,18 @@ def layout_of_new(encodings: Sequence[Encoding], side: SideInformation) -> tuple
     return layout, report
 
 
-def _as_list(column: Any) -> list[Any]:
-    """A column as Python values: of any iterable, NumPy or Arrow; masked is None."""
-    if hasattr(column, "to_pylist"):
-        return list(column.to_pylist())
-    if isinstance(column, np.ndarray):
-        # tolist() would make integers of nanoseconds, and 0.10000000149… of the float32 0.1.
-        exact = column.dtype.kind in "biuUO" or column.dtype == np.float64
-        if exact or np.ma.isMaskedArray(column):
-            return list(column.tolist())
-    return list(column)
+def _check_fields(side: SideInformation, fields: Iterable[Field]) -> None:
+    """Raise unless each field is a column of ``side`` and stands once."""
+    seen: set[str] = set()
+    for field in fields:
+        side.column(field.name)
+        if field.name in seen:
+            raise InvalidOption(
+                f"The field {field.name!r} is declared twice; declare it once.",
+                option="fields",
+                received=field.name,
+            )
+        seen.add(field.name)
 
 
 class _Part(NamedTuple):
@@ -276,12 +187,3 @@ def _told(field: Field, encoded: Encoded) -> list[str]:
             f"{len(encoded.unknown):,} distinct: {some(encoded.unknown)}."
         )
     return told
-
-
-def _unknown_column(name: str, columns: Iterable[str], what: str) -> UnknownColumn:
-    there = list(columns)
-    return UnknownColumn(
-        f"{what} has no column {name!r}; it has: {', '.join(map(str, there)) or 'none'}.",
-        column=name,
-        columns=there,
-    )

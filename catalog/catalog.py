@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from ..core.behaviour import Interactions, encode
 from ..core.errors import EmptyInput, UnknownIds
 from ..core.ids import IdKind, Ids
+from ..core.side_information import SideInformation
 from . import schema
 from .engines import open_engine, shown, translated_errors
 from .mapping import InteractionTable, ItemTable, map_interactions, map_items
@@ -158,6 +159,30 @@ class Catalog:
             user_codes, item_codes = user_codes[places], item_codes[places]
             times = None if times is None else times[places]
         return Interactions(user_ids, item_ids, user_codes, item_codes, times)
+
+    def read_side_information(self, columns: Iterable[str]) -> SideInformation:
+        """What the table of items says in some columns, streamed; items without an id are left out.
+
+        Raises
+        ------
+        UnknownColumn
+            A column that the table lacks; those that it has are named.
+        DuplicateIds
+            An item in two rows.
+        """
+        items = self.items
+        names = list(dict.fromkeys(columns))
+        statement = select(items.id, *map(items.column, names)).where(items.id.is_not(None))
+        statement = statement.execution_options(yield_per=_BATCH)
+        ids: list[Any] = []
+        values: list[list[Any]] = [[] for _ in names]
+        with self.connection() as connection, connection.execute(statement) as result:
+            for batch in result.partitions():
+                column = zip(*batch, strict=True)
+                ids.extend(next(column))
+                for found, more in zip(values, column, strict=True):
+                    found.extend(more)
+        return SideInformation(Ids(ids, items.id_kind), dict(zip(names, values, strict=True)))
 
     def recent_items(self, user: Any, limit: int, bind: Bind | None = None) -> list[Any]:
         """The user's last items, newest first, each once, at most ``limit``.

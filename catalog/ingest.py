@@ -19,7 +19,6 @@ from sqlalchemy import Connection, Engine, MetaData, Table, delete, func, insert
 from ..core.duck import quoted
 from ..core.errors import (
     AlreadyIngested,
-    BadRow,
     DuplicateIds,
     EmptyInput,
     InputError,
@@ -33,7 +32,7 @@ from .bookkeeping import ingest_table
 from .candidates import is_among
 from .engines import translated_errors
 from .mapping import EVENT_NUMBER, INTERACTION, ITEM
-from .reading import REASONS, Audit, ColumnType, Fault, Field, Reading
+from .reading import Audit, ColumnType, Field, Reading
 from .schema import ensure
 from .sources import Source, open_source
 from .tables import (
@@ -294,14 +293,18 @@ class _Part:
         self.audit = audit = self.reading.audit(self.types)
         path = self.source.path
         if audit.faults and not skip_bad_rows:
-            raise _bad_row(self.source, audit.faults[0])
+            raise audit.faults[0].to_error(
+                self.source,
+                "Correct it, or skip such rows with skip_bad_rows=True (--skip-bad-rows). Nothing "
+                "was loaded.",
+            )
         if not audit.rows:
             why = f"none of its {audit.bad_rows} rows can be loaded; " if audit.faults else ""
-            more = f"the first: {_told(self.source, audit.faults[0])}" if audit.faults else ""
+            more = f"the first: {audit.faults[0].told(self.source)}" if audit.faults else ""
             raise EmptyInput(f"{path} has no rows to load. {why}{more}".strip(), path=str(path))
         for fault in audit.faults:
             report.bad_rows[fault.kind] = report.bad_rows.get(fault.kind, 0) + fault.rows
-            report.examples.setdefault(fault.kind, _told(self.source, fault))
+            report.examples.setdefault(fault.kind, fault.told(self.source))
         for column, count in audit.not_finite.items():
             report.notes.append(
                 f"{path.name}: {count} values of {column} are NaN or infinite; stored as NULL."
@@ -477,26 +480,6 @@ def _refuse_or_note(
     report.notes.append(
         f"{source.path.name} was ingested into {table} {when}; its rows were {done}."
     )
-
-
-def _bad_row(source: Source, fault: Fault) -> BadRow:
-    return BadRow(
-        f"{_told(source, fault)}. Correct it, or skip such rows with skip_bad_rows=True "
-        "(--skip-bad-rows). Nothing was loaded.",
-        path=str(source.path),
-        line=fault.line,
-        column=fault.column,
-        value=fault.value,
-        reason=REASONS.get(fault.kind, fault.kind),
-    )
-
-
-def _told(source: Source, fault: Fault) -> str:
-    what = "row" if source.delimiter is None else "line"
-    column = f", column {fault.column}" if fault.column else ""
-    value = "" if fault.value is None else f" (received {fault.value[:80]!r})"
-    reason = REASONS.get(fault.kind, fault.kind)
-    return f"{source.path}, {what} {fault.line}{column}: {reason}{value}"
 
 
 def _check_unique(ids: list[Any], where: str) -> None:

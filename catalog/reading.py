@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple, cast
 
 from ..core.duck import quoted
-from ..core.errors import InputError
+from ..core.errors import BadRow, InputError
 from ..core.ids import MAX_ID_LENGTH
 from .sources import Source, reading_duckdb
 
@@ -74,6 +74,29 @@ class Fault(NamedTuple):
     column: str | None
     value: str | None
     rows: int
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, in words."""
+        return REASONS.get(self.kind, self.kind)
+
+    def told(self, source: Source) -> str:
+        """Where it is in the file, and what is wrong."""
+        what = "row" if source.delimiter is None else "line"
+        column = f", column {self.column}" if self.column else ""
+        value = "" if self.value is None else f" (received {self.value[:80]!r})"
+        return f"{source.path}, {what} {self.line}{column}: {self.reason}{value}"
+
+    def to_error(self, source: Source, advice: str) -> BadRow:
+        """The error that tells of it, and what to do."""
+        return BadRow(
+            f"{self.told(source)}. {advice}",
+            path=str(source.path),
+            line=self.line,
+            column=self.column,
+            value=self.value,
+            reason=self.reason,
+        )
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,11 @@ class Build:
     lineage: Mapping[str, Any]
     created_at: datetime
 
+    @property
+    def cold_start_path(self) -> Path:
+        """Where its cold start is, if its lineage has a ``cold_start``, the checksum of that."""
+        return cold_start_path(self.path)
+
 
 @dataclass(frozen=True)
 class Version:
@@ -51,6 +56,11 @@ class Version:
     id_kind: IdKind
     lineage: Mapping[str, Any]
     created_at: datetime
+
+
+def cold_start_path(path: Path) -> Path:
+    """Where the cold start of the vectors at a path is: beside them."""
+    return path.with_name(f"{path.name}-cold-start")
 
 
 def record_build(
@@ -73,16 +83,26 @@ def record_build(
     return get_build(catalog, made[0])
 
 
-def get_build(catalog: Catalog, number: int | None = None) -> Build:
-    """A build by its number; the newest when left out. Raises :class:`UnknownBuild`."""
+def get_build(
+    catalog: Catalog, number: int | None = None, *, with_cold_start: bool = False
+) -> Build:
+    """A build by its number; the newest, or newest with a cold start, when left out.
+
+    Raises :class:`UnknownBuild`.
+    """
     statement = select(build_table).order_by(build_table.c.id.desc()).limit(1)
     if number is not None:
         statement = statement.where(build_table.c.id == number)
+    if with_cold_start:
+        statement = statement.where(build_table.c.lineage["cold_start"].as_string().is_not(None))
     with catalog.connection() as connection:
         row = connection.execute(statement).one_or_none()
     if row is None:
         what = "There is no build yet" if number is None else f"There is no build {number}"
-        raise UnknownBuild(f"{what}; make one with `itemspace build item2vec`.")
+        if with_cold_start:
+            what += " that has a cold start"
+        how = "eges --field …" if with_cold_start else "item2vec"
+        raise UnknownBuild(f"{what}; make one with `itemspace build {how}`.")
     facts = dict(row._mapping)
     return Build(**{**facts, "path": Path(row.path), "metric": Metric(row.metric)})
 

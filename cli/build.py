@@ -9,15 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from ..builders import load_builder
+from ..builders.builder import fit_builder
 from ..builders.counting import ItemKNN, Popularity
 from ..catalog.records import record_build
 from ..core.behaviour import Sequences
 from ..core.errors import EmptyInput, InvalidOption, UnsupportedError, UsageError
 from ..core.histories import Recent
+from ..core.side_information import SideInformation
 from ..evaluation import compare, leave_last_out
 from ..evaluation.configuration import Configuration, read_config
+from ..evaluation.figures import check_figure, draw_field_weights
 from .output import print_table, progress_bar, say, working
 from .settings import DatabaseOption, Settings
+from .side import FieldOption, add_fields, keep_side, read_side
 
 #: Cases that a build is measured by, at most.
 _CASES = 10_000
@@ -31,6 +35,7 @@ def build(
         list[str] | None,
         typer.Option("--option", "-o", help="A builder's option, name=value; repeatable."),
     ] = None,
+    field: FieldOption = None,
     config: Annotated[
         Path | None,
         typer.Option(help="A file of options, as [bold]tune[/] writes it; --option goes before."),
@@ -52,6 +57,9 @@ def build(
     decay: Annotated[
         float | None, typer.Option(help="Weight there of an item relative to the next newer one.")
     ] = None,
+    chart: Annotated[
+        Path | None, typer.Option(help="Draw what the fields weigh; with side information.")
+    ] = None,
     database: DatabaseOption = None,
 ) -> None:
     """Learn item vectors from the interactions and record them.
@@ -64,14 +72,22 @@ def build(
     name = builder if found is None else found.builder
     if name is None:
         raise UsageError("Name a builder, or a --config file that `itemspace tune` wrote.")
-    chosen = parse_options(name, option or [])
-    made = load_builder(name)(**chosen) if found is None else found.make(**chosen)
+    kind = load_builder(name)
+    chosen = add_fields(name, kind, parse_options(name, option or []), field)
+    made = kind(**chosen) if found is None else found.make(**chosen)
     if not made.supports_vectors:
         raise UnsupportedError(
             f"{name} gives no vectors, so there is nothing to build; `itemspace evaluate "
             f"{config or name}` measures it."
         )
+    if chart is not None:
+        check_figure(chart)
     with settings.catalog() as catalog:
+        side = read_side(catalog, [made])
+        if chart is not None and side is None:
+            raise UsageError(
+                "There are no fields to draw; name some (--field), or leave out --chart."
+            )
         with working("reading the interactions"):
             sequences = catalog.read_interactions().sequences(gap=gap)
         measures = {}
@@ -79,13 +95,15 @@ def build(
             user = Recent() if found is None else found.recent
             user = Recent(recent or user.count, user.decay if decay is None else decay)
             with working("measuring what such vectors are worth"):
-                measures = _show_worth(sequences, name, made.get_params(), user)
+                measures = _show_worth(sequences, name, made.get_params(), user, side)
         with progress_bar() as report:
-            vectors = made.fit(sequences, progress=report).item_vectors_
-        vectors = vectors.with_lineage(**measures)
+            fit_builder(made, sequences, side=side, progress=report)
         path = settings.new_build_path(name)
+        vectors = made.item_vectors_.with_lineage(**measures, **keep_side(made, path))
         checksum = vectors.save(path)
         done = record_build(catalog, vectors, builder=name, path=path, checksum=checksum)
+    if chart is not None:
+        draw_field_weights(made.field_weights_, chart)
     say(f"Build {done.id}: {done.item_count:,} items × {done.dim} by {name}, in {path}")
     if found is not None:
         user = found.recent
@@ -93,7 +111,11 @@ def build(
 
 
 def _show_worth(
-    sequences: Sequences, name: str, options: dict[str, Any], recent: Recent
+    sequences: Sequences,
+    name: str,
+    options: dict[str, Any],
+    recent: Recent,
+    side: SideInformation | None,
 ) -> dict[str, Any]:
     """Print the builder beside counting; returns what goes into the lineage."""
     try:
@@ -106,7 +128,7 @@ def _show_worth(
         "itemknn": ItemKNN(recent=recent.count, decay=recent.decay),
         "popularity": Popularity(),
     }
-    compared = compare(beside, split, recent=recent)
+    compared = compare(beside, split, side=side, recent=recent)
     print_table(*compared.table())
     how = f"--recent {recent.count} --decay {recent.decay:g}"
     say(f"{split.name}: {len(split.histories):,} cases, {how}")
@@ -125,9 +147,12 @@ def make_builder(name: str, options: list[str]) -> Any:
 
 
 def parse_options(name: str, options: list[str]) -> dict[str, Any]:
-    """Values of ``name=value`` texts, of the types of a builder's defaults."""
+    """Values of ``name=value`` texts, of the types of a builder's defaults.
+
+    An option of several texts is given once for each.
+    """
     known = inspect.signature(load_builder(name)).parameters
-    chosen = {}
+    chosen: dict[str, Any] = {}
     for text in options:
         key, equals, value = text.partition("=")
         if key not in known or not equals:
@@ -137,7 +162,11 @@ def parse_options(name: str, options: list[str]) -> dict[str, Any]:
                 option=key,
                 received=text,
             )
-        chosen[key] = _converted(key, value, type(known[key].default))
+        kind = type(known[key].default)
+        if kind is tuple:
+            chosen[key] = [*chosen.get(key, ()), value]
+        else:
+            chosen[key] = _converted(key, value, kind)
     return chosen
 
 

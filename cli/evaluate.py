@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..builders import load_builder
 from ..catalog import Catalog
+from ..core.errors import UsageError
 from ..core.histories import Recent
 from ..evaluation import (
     Comparison,
@@ -20,9 +22,10 @@ from ..evaluation import (
     random_events,
 )
 from ..evaluation.configuration import read_config
-from .build import make_builder
+from .build import parse_options
 from .output import FormatOption, OutputFormat, print_table, say, working
 from .settings import DatabaseOption, Settings
+from .side import FieldOption, add_fields, read_side, supports_side
 
 
 class SplitName(StrEnum):
@@ -41,6 +44,7 @@ def evaluate(
             "which ends in .toml and says --recent and --decay itself."
         ),
     ],
+    field: FieldOption = None,
     split: Annotated[
         SplitName,
         typer.Option(
@@ -65,17 +69,30 @@ def evaluate(
 ) -> None:
     """Fit builders on a part of the log and measure how well they find the rest.
 
-    Full ranking over all items, with 95 % bootstrap intervals.
+    Full ranking over all items, with 95 % bootstrap intervals. --field is for the builders that
+    read side information and name no fields of their own, as eges:fields=brand does.
     """
     settings = Settings.load(database=database)
-    made = {text: _builder(text, Recent(recent, decay)) for text in builders}
-    with settings.catalog() as catalog, working("reading the interactions"):
-        chosen = _split(catalog, split, gap, seed)
+    made = {text: _builder(text, Recent(recent, decay), field) for text in builders}
+    fitted = [builder for builder, _ in made.values()]
+    if field and not any(map(supports_side, fitted)):
+        raise UsageError("None of the builders reads side information; leave --field out.")
+    with settings.catalog() as catalog:
+        side = read_side(catalog, fitted)
+        with working("reading the interactions"):
+            chosen = _split(catalog, split, gap, seed)
     with working("fitting and measuring"):
         ks = tuple(sorted({1, 5, 10, 20, k}))
         entries = []
         for text, (builder, weighing) in made.items():
-            one = compare({text: builder}, chosen, ks=ks, recent=weighing, exclude_history=not seen)
+            one = compare(
+                {text: builder},
+                chosen,
+                side=side,
+                ks=ks,
+                recent=weighing,
+                exclude_history=not seen,
+            )
             entries += one.entries
     found = Comparison(chosen, entries)
     if json_file is not None:
@@ -89,13 +106,18 @@ def evaluate(
     say(f"{chosen.name}: {len(chosen.histories):,} cases, {len(chosen.train.vocabulary):,} items")
 
 
-def _builder(text: str, recent: Recent) -> tuple[Any, Recent]:
+def _builder(text: str, recent: Recent, fields: list[str] | None) -> tuple[Any, Recent]:
     """A builder, and how a history becomes a user vector for it."""
     if text.endswith(".toml"):
         found = read_config(text)
-        return found.make(), found.recent
-    name, _, options = text.partition(":")
-    return make_builder(name, options.split(",") if options else []), recent
+        name, options, recent = found.builder, found.options, found.recent
+    else:
+        name, _, listed = text.partition(":")
+        options = parse_options(name, listed.split(",") if listed else [])
+    kind = load_builder(name)
+    if supports_side(kind) and not options.get("fields"):
+        options = add_fields(name, kind, options, fields)
+    return kind(**options), recent
 
 
 def _split(catalog: Catalog, split: SplitName, gap: float | None, seed: int) -> Split:

@@ -18,6 +18,7 @@ from ..evaluation.tuning import tune as search
 from .build import parse_options
 from .output import FormatOption, OutputFormat, print_table, progress_bar, say, working
 from .settings import DatabaseOption, Settings
+from .side import FieldOption, add_fields, read_side, supports_side
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 #: Trials in the table; the record has all of them.
@@ -47,6 +48,7 @@ def tune(
             "--option", "-o", help="An option that is not searched, name=value; repeatable."
         ),
     ] = None,
+    field: FieldOption = None,
     measure: Annotated[
         MeasureName, typer.Option(help="What the best options have the most of.")
     ] = MeasureName.HR,
@@ -83,9 +85,12 @@ def tune(
             received=str(out),
         )
     settings = Settings.load(database=database)
-    kind, fixed = load_builder(builder), parse_options(builder, option or [])
-    with settings.catalog() as catalog, working("reading the interactions"):
-        split = leave_last_out(catalog.read_interactions().sequences(gap=gap), skip=1)
+    kind = load_builder(builder)
+    fixed = add_fields(builder, kind, parse_options(builder, option or []), field)
+    with settings.catalog() as catalog:
+        side = read_side(catalog, [kind(**fixed)] if supports_side(kind) else [])
+        with working("reading the interactions"):
+            split = leave_last_out(catalog.read_interactions().sequences(gap=gap), skip=1)
     folder = settings.new_tuning_path(builder)
     record, config = folder / "trials.jsonl", out or folder / "best.toml"
     with progress_bar() as report:
@@ -95,6 +100,7 @@ def tune(
             budget=seconds,
             trials=trials,
             fixed=fixed,
+            side=side,
             measure=measure.value,
             k=k,
             seed=seed,

@@ -7,9 +7,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..builders.builder import fit_builder
 from ..core.errors import EmptyInput, InvalidOption, InvalidVectors, UnsupportedError
 from ..core.histories import Recent
 from ..core.progress import Progress
+from ..core.side_information import SideInformation
 from ..core.vectors import VectorSet
 from .evaluate import monitor
 from .proposals import Proposal
@@ -115,15 +117,27 @@ class Watch:
         return self.values[-1] if self.values else None
 
 
-def attempt(kind: type[Any], number: int, proposal: Proposal, judge: Judge, clock: Clock) -> Trial:
+def attempt(
+    kind: type[Any],
+    number: int,
+    proposal: Proposal,
+    judge: Judge,
+    clock: Clock,
+    side: SideInformation | None = None,
+) -> Trial:
     """Fit and judge a builder with the proposed options."""
     started = clock.seconds
     value, message, state = None, None, State.COMPLETE
     watch = Watch(proposal, judge, clock)
     try:
         builder = kind(**proposal.options)
-        monitor = {"monitor": watch.monitor} if getattr(kind, "supports_monitor", False) else {}
-        builder.fit(judge.split.train, progress=watch.progress, **monitor)
+        fit_builder(
+            builder,
+            judge.split.train,
+            side=side,
+            monitor=watch.monitor,
+            progress=watch.progress,
+        )
         value = watch.last()
         if value is None:
             value = judge(builder, Recent(proposal.recent, proposal.decay))

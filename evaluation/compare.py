@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import MissingExtra
+from ..builders.builder import fit_builder
+from ..core.side_information import SideInformation
 from .evaluate import Evaluation, evaluate
+from .figures import new_figure
 from .splits import Split
 
 
@@ -88,14 +90,7 @@ class Comparison:
 
         Raises :class:`MissingExtra` without matplotlib.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ModuleNotFoundError as error:
-            raise MissingExtra(
-                "Figures need matplotlib; pip install 'itemspace[evaluation]'.", extra="evaluation"
-            ) from error
-        height = 4 + 0.2 * len(self.entries)
-        figure = Figure(figsize=(10, height), layout="constrained")
+        figure = new_figure(10, 4 + 0.2 * len(self.entries))
         by_k, by_time = figure.subplots(1, 2)
         for entry in self.entries:
             ks = entry.evaluation.ks
@@ -110,13 +105,21 @@ class Comparison:
         figure.savefig(path)
 
 
-def compare(builders: Mapping[str, Any], split: Split, **options: Any) -> Comparison:
+def compare(
+    builders: Mapping[str, Any],
+    split: Split,
+    *,
+    side: SideInformation | None = None,
+    **options: Any,
+) -> Comparison:
     """Fit each builder on the split's training data and evaluate it.
 
     Parameters
     ----------
     builders
         Name → builder, not fitted yet.
+    side
+        What is known of the items, for the builders that support it.
     options
         Of :func:`~.evaluate.evaluate`.
     """
@@ -124,7 +127,7 @@ def compare(builders: Mapping[str, Any], split: Split, **options: Any) -> Compar
     for name, builder in builders.items():
         _forget_peak()
         started = time.perf_counter()
-        builder.fit(split.train)
+        fit_builder(builder, split.train, side=side)
         seconds = time.perf_counter() - started
         peak = _peak_megabytes()
         found = evaluate(builder, split, **options)

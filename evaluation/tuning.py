@@ -17,6 +17,7 @@ from ..builders.registry import BUILTINS, GROUP
 from ..core.errors import InvalidOption, MissingExtra
 from ..core.histories import Recent
 from ..core.progress import Progress
+from ..core.side_information import SideInformation
 from .attempts import Clock, Judge, attempt
 from .proposals import Plan, tell
 from .splits import Split
@@ -38,6 +39,7 @@ def tune(
     space: SearchSpace | None = None,
     fixed: Mapping[str, Any] = {},
     recents: Sequence[Recent] = RECENTS,
+    side: SideInformation | None = None,
     measure: str = "hr",
     k: int = 10,
     cases: int = 10_000,
@@ -81,6 +83,8 @@ def tune(
     recents
         Ways in which a history becomes a user vector, at least one; each trial has one of them.
         For a builder without vectors they are values of its options ``recent`` and ``decay``.
+    side
+        What is known of the items, for a builder that supports it; fix its ``fields``.
     measure, k
         ``hr``, ``recall``, ``ndcg`` or ``mrr``, and the length of the lists, at least 1.
     cases
@@ -115,7 +119,7 @@ def tune(
             pruner=optuna.pruners.MedianPruner(5, n_warmup_steps=3, n_min_trials=3),
         )
         for proposal in plan.proposals(study, seed):
-            trial = attempt(kind, len(done), proposal, judge, clock)
+            trial = attempt(kind, len(done), proposal, judge, clock, side)
             bad = trial.state in (State.PRUNED, State.FAILED)
             tell(study, proposal.asked, trial.value, bad=bad)
             write(trial)

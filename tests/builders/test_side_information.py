@@ -14,21 +14,16 @@ from hypothesis import strategies as st
 from itemspace import Ids
 from itemspace.builders.encodings import Encoding
 from itemspace.builders.fields import Cells, Field, read_column
-from itemspace.builders.side_information import (
-    Layout,
-    SideInformation,
-    encode_side,
-    layout_of_new,
-)
+from itemspace.builders.side_information import Layout, encode_side, layout_of_new
 from itemspace.core.errors import (
     BadRow,
     CorruptData,
-    DuplicateIds,
     InputError,
     InvalidId,
     InvalidOption,
     UnknownColumn,
 )
+from itemspace.core.side_information import SideInformation
 
 BRAND, GENRES, PRICE = Field("brand"), Field("genres", "multi"), Field("price", "numeric")
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=6)
@@ -100,6 +95,8 @@ def test_a_field_is_read_back_from_its_text(field: Field) -> None:
         ":multi",
         "brand:",
         "brand:colour",
+        3,
+        None,
         "brand:categorical:3",
         "genres:multi:",
         "price:numeric:",
@@ -110,7 +107,7 @@ def test_a_field_is_read_back_from_its_text(field: Field) -> None:
         "price:numeric:٣",
     ],
 )
-def test_other_texts_are_no_field(text: str) -> None:
+def test_other_texts_are_no_field(text: Any) -> None:
     with pytest.raises(InvalidOption) as raised:
         Field.parse(text)
     assert raised.value.option
@@ -249,25 +246,6 @@ def test_a_value_that_cannot_be_is_named_with_its_item(field: Field, value: Any)
 # -- side information --------------------------------------------------------------------------
 
 
-def test_rows_and_columns_are_the_same() -> None:
-    rows: list[dict[str, Any]] = [
-        {"item_id": 7, "brand": "a"},
-        {"brand": None, "item_id": 3, "price": 2},
-    ]
-    side = SideInformation.from_rows(rows)
-    assert side.ids == Ids([7, 3])
-    assert side.columns == {"brand": ["a", None], "price": [None, 2]}
-    assert len(side) == 2
-    assert repr(side) == "<SideInformation of 2 items: brand, price>"
-    mapping = {"brand": ["a", None]}
-    assert SideInformation.from_columns([7, 3], mapping, price=(None, 2)).columns == side.columns
-    named = SideInformation.from_columns([7, 3], ids="ab", columns="cd")
-    assert named.columns == {"ids": ["a", "b"], "columns": ["c", "d"]}
-    other = SideInformation.from_rows([{"sku": "x", "item_id": 1}], id_column="sku")
-    assert (other.ids.to_list(), other.columns) == (["x"], {"item_id": [1]})
-    assert repr(SideInformation.from_rows([])) == "<SideInformation of 0 items: no columns>"
-
-
 class Arrow:
     def to_pylist(self) -> list[Any]:
         return [1, None]
@@ -294,18 +272,6 @@ class Arrow:
 def test_columns_of_every_make(column: Any, expected: list[str]) -> None:
     side = SideInformation.from_columns([1, 2], brand=column)
     assert read_column(BRAND, side.columns["brand"]).values == expected
-
-
-def test_columns_that_do_not_fit() -> None:
-    with pytest.raises(InvalidOption, match=r"'brand' has 1 for 2 items") as raised:
-        SideInformation.from_columns([1, 2], brand=["a"])
-    assert raised.value.option == "brand"
-    with pytest.raises(DuplicateIds, match="2 duplicate ids in the side information"):
-        SideInformation.from_columns([1, 2, 1, 1], brand="abcd")
-    with pytest.raises(UnknownColumn, match=r"Row 1 has no column 'item_id'; it has: brand\."):
-        SideInformation.from_rows([{"item_id": 1}, {"brand": "a"}])
-    with pytest.raises(InvalidId):
-        SideInformation.from_rows([{"item_id": None}])
 
 
 def test_fields_that_do_not_fit() -> None:
