@@ -1,4 +1,4 @@
-"""The Python of the README and of docs/graphs.md runs, and prints what it shows."""
+"""The Python of the README and of pages in docs runs, and prints what it shows."""
 
 import contextlib
 import io
@@ -35,8 +35,9 @@ def test_the_readme(
     assert len(blocks()) == 5
 
 
-def test_the_page_on_graphs() -> None:
-    page = blocks(ROOT / "docs" / "graphs.md")
+@pytest.mark.parametrize("name", ["graphs", "side-information"])
+def test_pages(name: str) -> None:
+    page = blocks(ROOT / "docs" / f"{name}.md")
     run(page)
     assert len(page) == 2
 
