@@ -34,9 +34,9 @@ from .options import (
     check_skipgram,
     lineage_of,
 )
+from .parts import Parts, slot_weights_all
 from .side_information import encode_side
 from .skipgram import SkipGram, SkipGramOptions
-from .skipgram_kernel import Parts, slot_weights_all
 from .training import train_epochs
 from .walks import Walks
 

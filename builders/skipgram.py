@@ -21,15 +21,14 @@ from ..core.behaviour import Offsets
 from ..core.errors import InvalidOption
 from ..core.storage import open_directory, verify_directory, write_directory
 from ..core.vectors import FloatMatrix
+from .parts import Parts, put_together_all
 from .sampling import Floats, alias_table, keep_probabilities, noise_distribution
 from .skipgram_kernel import (
     LANES,
-    Parts,
     Sampling,
     Table,
     Window,
     add_to_shared,
-    put_together_all,
     train_privately,
     train_sequences,
 )

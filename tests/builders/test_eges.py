@@ -10,14 +10,12 @@ import pytest
 from itemspace import ItemGraph, Sequences
 from itemspace.builders import EGES, DeepWalk, SideInformation
 from itemspace.builders.cold_start import ColdStart
+from itemspace.builders.parts import Parts, put_together_all, slot_weights_all
 from itemspace.builders.skipgram import _in_place
 from itemspace.builders.skipgram_kernel import (
     Events,
-    Parts,
     Sampling,
     Window,
-    put_together_all,
-    slot_weights_all,
     train_sequences,
 )
 from itemspace.core.errors import (
