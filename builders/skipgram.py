@@ -222,6 +222,10 @@ class SkipGram:
         self.losses.append(loss)
         return loss
 
+    def finish(self) -> None:
+        """Let go of the source and its memory: there are no more epochs."""
+        del self._source
+
     def save(self, folder: Path) -> None:
         """Write the state after an epoch into a folder, whole or not at all; older states go."""
         arrays = {"inputs": self.inputs, "outputs": self.outputs, "logits": self._parts.logits}

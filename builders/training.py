@@ -27,6 +27,9 @@ class Trained(Protocol):
     def train_epoch(self) -> float:
         """One epoch more; returns its loss."""
 
+    def finish(self) -> None:
+        """Let go of what only training needs."""
+
     def save(self, folder: Path) -> None:
         """Write the state into a folder."""
 
@@ -76,4 +79,5 @@ def train_epochs(
             best = vectors
         if patience is not None and len(scores) - 1 - at >= patience:
             break
+    trained.finish()
     return look() if best is None else best, scores
