@@ -146,10 +146,11 @@ class DeepWalk(GraphBuilder):
         graph = self._graph_of(data)
         options = SkipGramOptions.of(self, epochs=self.num_walks, keep_places=False)
         trained = SkipGram(self._walks(graph), options)
+        connected = graph.connected
 
         def look() -> VectorSet:
             # Only what was in the middle of a window, or noise and so counted, has an output.
-            met = np.flatnonzero(graph.connected & trained.outputs.any(axis=1))
+            met = np.flatnonzero(connected & trained.outputs.any(axis=1))
             vectors = trained.vectors(self.average_outputs, met)
             return VectorSet(graph.vocabulary[met], vectors, Metric.COSINE)
 

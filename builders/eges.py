@@ -63,7 +63,7 @@ class EGES(GraphBuilder):
     mode
         ``eges``: learned weights; ``ges``: the plain mean of the slots; ``bge``: no side
         information, which is DeepWalk on the directed graph.
-    dim, num_walks, walk_length, window, negatives, ns_exponent, alpha
+    dim, num_walks, walk_length, window, negatives, ns_exponent, alpha, sample
         As in :class:`.DeepWalk`. The paper has 160 dimensions, walks of 10, 20 of them, a window
         of 5; it is silent on the rest.
     directed, edge_window, half_life, user_cap, min_weight
@@ -78,7 +78,8 @@ class EGES(GraphBuilder):
     item_vectors_ : VectorSet
         H, float32, metric ``COSINE``, of the items with an edge to another, with lineage.
     output_vectors_ : VectorSet
-        Z of the same items.
+        Z of the same items, metric ``INNER_PRODUCT``. This, the weights and the cold start are of
+        the last epoch, also where a monitor found the vectors of an earlier one best.
     weights_ : ndarray
         α, (items, slots) float32 in the order of ``item_vectors_``: the item's own first, then
         those of ``slots_``; 0 where an item has no value.

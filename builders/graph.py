@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -154,7 +154,8 @@ class ItemGraph:
         UnknownIds
             Ids of edges that are not in ``vocabulary``.
         """
-        ends = Ids(sources).concat(Ids(targets))
+        tails, heads = Ids(sources), Ids(targets)
+        ends, count = tails.concat(heads), len(tails)
         if vocabulary is None:
             nodes, codes = encode(ends)
         else:
@@ -162,13 +163,12 @@ class ItemGraph:
             rows = nodes.rows_of(ends)
             check_known(ends, rows, "the vocabulary of the graph")
             codes = rows.astype(np.int32)
-        count = len(Ids(sources))
         values = np.ones(count) if weights is None else np.asarray(weights)
         check_weights(values)
-        if len(ends) != 2 * count or values.shape != (count,):
+        if len(heads) != count or values.shape != (count,):
             raise InvalidGraph(
                 f"Expected a target and a weight per source; received {count} sources, "
-                f"{len(ends) - count} targets and {len(values)} weights."
+                f"{len(heads)} targets and {len(values)} weights."
             )
         edges = coo_array((values, (codes[:count], codes[count:])), shape=(len(nodes),) * 2)
         return cls._of_edges(nodes, edges, directed)
@@ -208,9 +208,7 @@ class ItemGraph:
         if len(nodes) != edges.shape[0]:
             raise InvalidGraph(f"Expected an id for each of {edges.shape[0]} rows: {len(nodes)}.")
         made = cls._of_edges(nodes, edges, directed=True)
-        if not directed:
-            check_symmetric(made.to_scipy())
-        return cls._of(nodes, made.to_scipy(), directed)
+        return made if directed else replace(made, directed=False)  # which checks the symmetry
 
     @classmethod
     def from_networkx(cls, graph: Any, *, weight: str = "weight") -> Self:

@@ -65,8 +65,8 @@ def count_pairs(
     log = _Log(
         sequences.items,
         sequences.offsets,
-        _or_none(sequences.decay(half_life), np.float32),
-        _or_none(None if user_cap is None else sequences.owners(), np.int32),
+        _or_empty(sequences.decay(half_life), np.float32),
+        _or_empty(None if user_cap is None else sequences.owners(), np.int32),
         1 / np.arange(1.0, reach + 2) if distance == "harmonic" else np.ones(reach + 1),
     )
     room, found = np.zeros((2, items + 1), dtype=np.int64)
@@ -118,7 +118,7 @@ class _Log(NamedTuple):
     """What a pair counts that lies 1, 2, … places apart; one more than the window."""
 
 
-def _or_none(values: npt.NDArray[Any] | None, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def _or_empty(values: npt.NDArray[Any] | None, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     return np.empty(0, dtype=dtype) if values is None else values
 
 

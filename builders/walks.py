@@ -44,8 +44,8 @@ class Walks:
 
     Notes
     -----
-    Memory beside the graph: where weights differ 8 bytes an edge and 4 a node, unless p = q = 1
-    or q = 1 at most 4 bytes an edge and 4 a node, and 4 a node for the order of the walks.
+    Memory beside the graph: 8 bytes a node; where the weights of a node's edges differ, 8 bytes an
+    edge and 4 a node more; where q is not 1, at most 4 bytes an edge for the bits of hubs.
     """
 
     def __init__(
@@ -64,12 +64,13 @@ class Walks:
                 option="walk_length",
                 received=length,
             )
-        for name, value in (("p", return_parameter), ("q", in_out_parameter)):
+        for name, value in (
+            ("return_parameter", return_parameter),
+            ("in_out_parameter", in_out_parameter),
+        ):
             if not 0 < value < np.inf:
                 raise InvalidOption(
-                    f"{name} of node2vec is a number above 0; received {value!r}.",
-                    option="return_parameter" if name == "p" else "in_out_parameter",
-                    received=value,
+                    f"{name} is a number above 0; received {value!r}.", option=name, received=value
                 )
         self._graph, self._threads = graph, threads
         self._parameters = (seed, length, float(return_parameter), float(in_out_parameter))
