@@ -3,15 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
 from ..core.behaviour import Sequences
+from ..core.errors import DimensionMismatch, InvalidVectors
 from ..core.progress import Progress
 from ..core.side_information import SideInformation
 from ..core.vectors import VectorSet
 
-#: Called with the vectors so far; returns what they are worth, higher is better.
-Monitor = Callable[[VectorSet], float]
+#: Called with the vectors so far, a VectorSet or, of a builder with ``supports_users``, a
+#: :class:`UserItemVectors`; returns what they are worth, higher is better.
+Monitor = Callable[[Any], float]
+
+
+@dataclass(frozen=True, eq=False)
+class UserItemVectors:
+    """Vectors of items and users in one space: what can be evaluated in place of a builder.
+
+    Raises :class:`DimensionMismatch`, or :class:`InvalidVectors` for two metrics.
+    """
+
+    item_vectors_: VectorSet
+    user_vectors_: VectorSet
+    supports_vectors: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        items, users = self.item_vectors_, self.user_vectors_
+        if items.dim != users.dim:
+            raise DimensionMismatch(
+                f"The items have {items.dim} dimensions and the users {users.dim}; take those of "
+                "one training.",
+                expected=items.dim,
+                received=users.dim,
+            )
+        if items.metric != users.metric:
+            raise InvalidVectors(
+                f"The items are compared by {items.metric} and the users by {users.metric}; take "
+                "those of one training."
+            )
 
 
 class Builder(Protocol):
@@ -22,7 +52,8 @@ class Builder(Protocol):
     default (:mod:`.options`), and ``supports_monitor``: its ``fit`` then takes ``monitor``, a
     :data:`Monitor` that is called after each epoch; and ``supports_side``: its ``fit`` then takes
     ``side``, a :class:`.SideInformation`, and its option ``fields`` says what it reads of that, as
-    :meth:`.Field.parse` reads it. It may have ``report_``, sentences on what was left out,
+    :meth:`.Field.parse` reads it; and ``supports_users``: it also has ``user_vectors_``, in one
+    space with the items'. It may have ``report_``, sentences on what was left out,
     ``field_weights_``, slot → weight, and ``cold_start_``, a :class:`.ColdStart` or None.
     """
 

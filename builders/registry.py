@@ -18,6 +18,7 @@ BUILTINS = MappingProxyType(
         "eges": "itemspace.builders.eges:EGES",
         "item2vec": "itemspace.builders.item2vec:Item2Vec",
         "itemknn": "itemspace.builders.counting:ItemKNN",
+        "mf": "itemspace.builders.matrix_factorisation:MatrixFactorization",
         "netmf": "itemspace.builders.netmf:NetMF",
         "node2vec": "itemspace.builders.node2vec:Node2Vec",
         "pmi": "itemspace.builders.factorisation:PMIFactorization",

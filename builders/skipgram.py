@@ -6,7 +6,6 @@ The arithmetic is in :mod:`.skipgram_kernel`; what it is trained on, in :mod:`.s
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
@@ -19,8 +18,8 @@ import numpy.typing as npt
 
 from ..core.behaviour import Offsets
 from ..core.errors import InvalidOption
-from ..core.storage import open_directory, verify_directory, write_directory
 from ..core.vectors import FloatMatrix
+from .checkpoints import read_state, write_state
 from .parts import Parts, put_together_all
 from .sampling import Floats, alias_table, keep_probabilities, noise_distribution
 from .skipgram_kernel import (
@@ -230,12 +229,7 @@ class SkipGram:
         """Write the state after an epoch into a folder, whole or not at all; older states go."""
         arrays = {"inputs": self.inputs, "outputs": self.outputs, "logits": self._parts.logits}
         meta = {"fingerprint": self.fingerprint(), "losses": self.losses}
-        path = folder / f"epoch-{self.epoch:06d}"
-        if not path.exists():
-            write_directory(path, _KIND, _FORMAT, arrays, meta)
-        for other in folder.glob("epoch-*"):
-            if other != path:
-                shutil.rmtree(other, ignore_errors=True)
+        write_state(folder, self.epoch, _KIND, _FORMAT, arrays, meta)
 
     def resume(self, folder: Path) -> bool:
         """Take up the newest state in a folder; returns whether there was one.
@@ -250,18 +244,10 @@ class SkipGram:
         CorruptData
             It is damaged.
         """
-        states = sorted(folder.glob("epoch-*"))
-        if not states:
+        found = read_state(folder, _KIND, _FORMAT, self.fingerprint())
+        if found is None:
             return False
-        verify_directory(states[-1], _KIND, _FORMAT)
-        meta, arrays = open_directory(states[-1], _KIND, _FORMAT)
-        if meta["fingerprint"] != self.fingerprint():
-            raise InvalidOption(
-                f"The checkpoint in {folder} is of other options or other sequences; choose "
-                "another folder, or remove it to start over.",
-                option="checkpoint",
-                received=str(folder),
-            )
+        meta, arrays = found
         self.inputs[:], self.outputs[:] = arrays["inputs"], arrays["outputs"]
         self._parts.logits[:] = arrays["logits"]
         self.losses = list(meta["losses"])

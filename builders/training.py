@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from ..core.progress import Progress
-from ..core.vectors import VectorSet
 from .builder import Monitor
+
+Vectors = TypeVar("Vectors")
 
 
 class Trained(Protocol):
@@ -39,13 +40,13 @@ class Trained(Protocol):
 
 def train_epochs(
     trained: Trained,
-    look: Callable[[], VectorSet],
+    look: Callable[[], Vectors],
     *,
     patience: int | None,
     progress: Progress | None,
     monitor: Monitor | None,
     checkpoint: str | Path | None,
-) -> tuple[VectorSet, list[float]]:
+) -> tuple[Vectors, list[float]]:
     """Train to the end, or until ``patience`` epochs brought nothing better.
 
     Parameters

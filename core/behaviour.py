@@ -230,8 +230,11 @@ class Interactions:
         chosen = list(kinds)
         if not chosen:
             return np.zeros(len(self), dtype=np.bool_)
-        rows = self._kind_rows(chosen)
-        return np.isin(self.kind_codes, rows)
+        # One more, for what is unknown: -1 is the last.
+        table = np.zeros(len(self.kinds or ()) + 1, dtype=np.bool_)
+        table[self._kind_rows(chosen)] = True
+        of_some: Mask = table[self.kind_codes]
+        return of_some
 
     def weigh(self, kinds: Mapping[Any, float] | None = None, *, values: bool = False) -> Weights:
         """How much each event counts, float32: the weight of its kind, times its value.
@@ -287,16 +290,16 @@ class Interactions:
                 option="kinds",
                 received=names,
             )
-        rows = self.kinds.rows_of(Ids(names, self.kinds.kind))
-        if (rows < 0).any():
-            unknown = [name for name, row in zip(names, rows, strict=True) if row < 0]
-            raise InvalidOption(
-                f"No event is of the kind {unknown[0]!r}; there are: "
-                f"{', '.join(map(str, self.kinds))}.",
-                option="kinds",
-                received=unknown[0],
-            )
-        return rows
+        places = {kind: row for row, kind in enumerate(self.kinds)}
+        for name in names:
+            if name not in places:
+                raise InvalidOption(
+                    f"No event is of the kind {name!r}; there are: "
+                    f"{', '.join(map(str, self.kinds)) or 'none'}.",
+                    option="kinds",
+                    received=name,
+                )
+        return np.array([places[name] for name in names], dtype=np.int64)
 
     def sequences(self, *, gap: float | None = None, weights: Weights | None = None) -> Sequences:
         """One sequence per user in order of time, cut where a pause exceeds ``gap`` seconds.

@@ -117,8 +117,9 @@ def evaluate(
     Parameters
     ----------
     thing
-        A builder that was fitted on ``split.train``, a ``VectorSet``, or any
-        :class:`~.scoring.Scorer`.
+        A builder that was fitted on ``split.train``, a ``VectorSet``,
+        :class:`~itemspace.builders.UserItemVectors`, or any :class:`~.scoring.Scorer`. A user who
+        has a vector is taken by it, others by their recent items.
     ks
         Lengths of the lists, each at least 1; more than there are items is fine.
     recent

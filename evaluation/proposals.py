@@ -127,7 +127,7 @@ class Plan:
                 Recent(fixed.get("recent", one.count), fixed.get("decay", one.decay))
                 for one in recents
             ]
-        elif not kind.supports_vectors:
+        elif not kind.supports_vectors or getattr(kind, "supports_users", False):
             return
         choices = tuple(dict.fromkeys(recents))
         if self._user not in choices:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.sparse import csr_array
 
+from ..builders.interaction_matrix import ids_of_users
 from ..core.behaviour import Sequences
 from ..core.histories import Recent
 from ..core.ids import Ids
@@ -26,7 +27,7 @@ class Scorer(Protocol):
 
 
 class VectorScorer:
-    """Items near the weighted mean of the history's recent items.
+    """Items near the user's vector, or near the weighted mean of the history's recent items.
 
     Parameters
     ----------
@@ -36,11 +37,19 @@ class VectorScorer:
         How a history becomes a user vector.
     vocabulary
         The items that histories are over.
+    users
+        Vectors of users, which go before what is recent in histories that are theirs.
     """
 
-    def __init__(self, vectors: VectorSet, recent: Recent, vocabulary: Ids) -> None:
+    def __init__(
+        self,
+        vectors: VectorSet,
+        recent: Recent,
+        vocabulary: Ids,
+        users: VectorSet | None = None,
+    ) -> None:
         rows = vectors.ids.rows_of(vocabulary)
-        self._recent, self._metric = recent, vectors.metric
+        self._recent, self._metric, self._users = recent, vectors.metric, users
         self._known = rows >= 0
         found = vectors.matrix[rows[self._known]]
         self._matrix = np.zeros((len(vocabulary), vectors.dim), dtype=np.float32)
@@ -50,7 +59,8 @@ class VectorScorer:
     def scores(self, histories: Sequences) -> FloatMatrix:
         """Scores in the metric's order; -inf for items without a vector.
 
-        Items of a history without a vector are passed over; a history without any scores zero.
+        Items of a history without a vector are passed over; a history without any scores zero, if
+        it is not of a user with a vector.
         """
         offsets, codes, weights = self._recent.weigh(histories)
         shape = (len(histories), len(self._matrix))
@@ -59,6 +69,9 @@ class VectorScorer:
         if self._metric is Metric.EUCLIDEAN:
             total = np.asarray(weighted.sum(axis=1), dtype=np.float32)
             queries /= np.where(total > 0, total, 1)[:, None]
+        if self._users is not None and histories.users is not None:
+            at = self._users.ids.rows_of(ids_of_users(histories, histories.users))
+            queries[at >= 0] = self._users.matrix[at[at >= 0]]
         scores: FloatMatrix = queries @ self._matrix.T
         if self._metric is Metric.EUCLIDEAN:
             scores = 2 * scores - self._squares
@@ -75,6 +88,8 @@ def score_blocks(scorer: Scorer, histories: Sequences) -> Iterator[tuple[int, Fl
             histories.vocabulary,
             histories.items[offsets[0] : offsets[-1]],
             offsets - offsets[0],
+            users=None if histories.users is None else histories.users[start:end],
+            user_ids=histories.user_ids,
         )
         yield start, scorer.scores(block)
 
@@ -84,6 +99,7 @@ def scorer_of(thing: Any, recent: Recent, vocabulary: Ids) -> Scorer:
     if isinstance(thing, VectorSet):
         return VectorScorer(thing, recent, vocabulary)
     if getattr(thing, "supports_vectors", False):
-        return VectorScorer(thing.item_vectors_, recent, vocabulary)
+        users = getattr(thing, "user_vectors_", None)
+        return VectorScorer(thing.item_vectors_, recent, vocabulary, users)
     scorer: Scorer = thing
     return scorer

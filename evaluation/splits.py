@@ -5,13 +5,13 @@ Deterministic: the same input and seed give the same split.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core.behaviour import Interactions, Sequences
+from ..core.behaviour import Interactions, Sequences, Weights
 from ..core.errors import EmptyInput, InvalidOption
 
 Mask = npt.NDArray[np.bool_]
@@ -24,7 +24,8 @@ class Split:
     name: str
     train: Sequences
     histories: Sequences
-    """What is known of each case, oldest first; over the vocabulary of ``train``."""
+    """What is known of each case, oldest first; over the vocabulary of ``train``, and with its
+    users where the cases are theirs."""
     targets: Sequences
     """What each case did next, at least one item; as many as ``histories``."""
 
@@ -43,7 +44,7 @@ class Split:
             return self
         kept = np.sort(np.random.default_rng(seed).choice(count, cases, replace=False))
         parts = (
-            _pick(part, part.offsets[kept], part.offsets[kept + 1])
+            _pick(part, kept, part.offsets[kept], part.offsets[kept + 1])
             for part in (self.histories, self.targets)
         )
         return Split(self.name, self.train, *parts)
@@ -62,6 +63,7 @@ def leave_last_out(sequences: Sequences, *, skip: int = 0) -> Split:
     """
     if skip < 0:
         raise InvalidOption(f"skip is at least 0; received {skip}.", option="skip", received=skip)
+    sequences = _owned(sequences)
     lengths = np.diff(sequences.offsets)
     tested = lengths >= skip + 2
     known = np.where(lengths > 1, np.maximum(lengths - skip - 1, 1), lengths)
@@ -69,12 +71,14 @@ def leave_last_out(sequences: Sequences, *, skip: int = 0) -> Split:
     return Split(
         "leave last out" if not skip else f"leave last out, {skip} skipped",
         sequences.where(_heads(sequences, known)),
-        _pick(sequences, sequences.offsets[:-1][tested], ends[tested] - 1),
-        _pick(sequences, ends[tested] - 1, ends[tested]),
+        _pick(sequences, tested, sequences.offsets[:-1][tested], ends[tested] - 1),
+        _pick(sequences, tested, ends[tested] - 1, ends[tested]),
     )
 
 
-def by_time(interactions: Interactions, *, share: float = 0.2) -> Split:
+def by_time(
+    interactions: Interactions, *, share: float = 0.2, weights: Weights | None = None
+) -> Split:
     """The latest events are targets, of users who have earlier ones; those are the histories.
 
     Parameters
@@ -82,28 +86,28 @@ def by_time(interactions: Interactions, *, share: float = 0.2) -> Split:
     share
         The share of all events that are after the cut, in (0, 1). Needs times. Events at the
         moment of the cut are before it.
+    weights
+        How much each event counts in training, as :meth:`.Interactions.weigh` gives it.
     """
     _check_share(share)
     if interactions.times is None:
         raise InvalidOption(
             "A split by time needs a log with times.", option="share", received=share
         )
+    if not len(interactions):
+        raise EmptyInput("The log has no events to split.", path="interactions")
     cut = np.quantile(interactions.times, 1 - share, method="lower")
-    early = interactions.times <= cut
-    order = np.lexsort((interactions.times, interactions.user_codes))
-    users, items = interactions.user_codes[order], interactions.item_codes[order]
-    early = early[order]
-    bounds = np.searchsorted(users, np.arange(len(interactions.users) + 1))
-    times = interactions.times[order]
-    whole = Sequences(interactions.items, items, bounds.astype(np.int64), times)
-    known = np.add.reduceat(np.append(early, False).astype(np.int64), bounds[:-1])
-    known[np.diff(bounds) == 0] = 0
-    tested = (known > 0) & (known < np.diff(bounds))
+    whole = interactions.sequences(weights=weights)
+    assert whole.times is not None
+    early = whole.times <= cut
+    starts, ends = whole.offsets[:-1], whole.offsets[1:]
+    cuts = starts + np.add.reduceat(early.astype(np.int64), starts)
+    tested = (starts < cuts) & (cuts < ends)
     return Split(
         f"by time, the last {share:.0%}",
-        whole.where(_heads(whole, known)),
-        _pick(whole, bounds[:-1][tested], (bounds[:-1] + known)[tested]),
-        _pick(whole, (bounds[:-1] + known)[tested], bounds[1:][tested]),
+        whole.where(early),
+        _pick(whole, tested, starts[tested], cuts[tested]),
+        _pick(whole, tested, cuts[tested], ends[tested]),
     )
 
 
@@ -184,25 +188,38 @@ def _heads(sequences: Sequences, lengths: npt.NDArray[np.int64]) -> Mask:
     return found
 
 
+def _owned(sequences: Sequences) -> Sequences:
+    """The sequences saying whose each is."""
+    return replace(sequences, users=sequences.owners())
+
+
 def _pick(
-    sequences: Sequences, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+    sequences: Sequences,
+    rows: npt.NDArray[Any],
+    starts: npt.NDArray[np.int64],
+    ends: npt.NDArray[np.int64],
 ) -> Sequences:
-    """Slices of the flat items as sequences."""
+    """Slices of the flat items as sequences, of the users of the sequences ``rows``."""
     lengths = ends - starts
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
     return Sequences(
-        sequences.vocabulary, sequences.items[np.repeat(starts, lengths) + within], offsets
+        sequences.vocabulary,
+        sequences.items[np.repeat(starts, lengths) + within],
+        offsets,
+        users=None if sequences.users is None else sequences.users[rows],
+        user_ids=sequences.user_ids,
     )
 
 
 def _divided(sequences: Sequences, held: Mask, name: str) -> Split:
     """Held events are targets, the others train and are histories."""
+    sequences = _owned(sequences)
     train, targets = sequences.where(~held), sequences.where(held)
     tested = (np.diff(train.offsets) > 0) & (np.diff(targets.offsets) > 0)
     return Split(
         name,
         train,
-        _pick(train, train.offsets[:-1][tested], train.offsets[1:][tested]),
-        _pick(targets, targets.offsets[:-1][tested], targets.offsets[1:][tested]),
+        _pick(train, tested, train.offsets[:-1][tested], train.offsets[1:][tested]),
+        _pick(targets, tested, targets.offsets[:-1][tested], targets.offsets[1:][tested]),
     )

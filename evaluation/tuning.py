@@ -82,7 +82,8 @@ def tune(
         Options that have one value; they are not searched.
     recents
         Ways in which a history becomes a user vector, at least one; each trial has one of them.
-        For a builder without vectors they are values of its options ``recent`` and ``decay``.
+        For a builder without vectors they are values of its options ``recent`` and ``decay``; of
+        one with vectors of users there is nothing to choose.
     side
         What is known of the items, for a builder that supports it; fix its ``fields``.
     measure, k

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from itemspace.core.behaviour import Interactions, Sequences
-from itemspace.core.errors import InvalidOption, InvalidVectors
+from itemspace.core.errors import InvalidId, InvalidOption, InvalidVectors
 from itemspace.core.ids import Ids
 
 EVENTS = st.lists(st.tuples(st.integers(0, 4), st.integers(-3, 3), st.integers(0, 50)), max_size=40)
@@ -106,3 +107,141 @@ def test_sessions_know_their_users() -> None:
     assert log.sequences(gap=10).owners().tolist() == [0, 1, 1]
     assert log.sequences().owners().tolist() == [0, 1]
     assert Sequences.from_lists([["x"], ["y"]]).owners().tolist() == [0, 1]
+
+
+# -- kinds, values, dwell, weights -------------------------------------------------------------
+
+LOG = Interactions.from_columns(
+    ["u", "v", "u", "v"],
+    ["a", "b", "c", "a"],
+    [3.0, 1.0, 2.0, 1.0],
+    kinds=["view", "buy", "view", "cart"],
+    values=[2, 0.5, np.nan, 3],
+    dwell=[10, None, 0, 2.5],
+)
+
+
+def assert_columns(log: Interactions, kept: list[int]) -> None:
+    """The events ``kept`` of LOG, over its vocabularies."""
+    assert (log.users, log.items, log.kinds) == (LOG.users, LOG.items, LOG.kinds)
+    for name in ("user_codes", "item_codes", "times", "kind_codes", "values", "dwell"):
+        np.testing.assert_array_equal(getattr(log, name), getattr(LOG, name)[kept])
+
+
+def test_a_log_says_more_of_an_event() -> None:
+    assert LOG.kinds == Ids(["buy", "cart", "view"])
+    assert LOG.kind_codes is not None
+    assert LOG.kind_codes.tolist() == [2, 0, 2, 1]
+    assert LOG.values is not None and LOG.dwell is not None
+    assert LOG.values.dtype == LOG.dwell.dtype == np.float64
+    assert np.isnan(LOG.dwell).tolist() == [False, True, False, False]
+
+
+def test_some_events_of_a_log() -> None:
+    assert_columns(LOG.where(np.array([True, False, False, True])), [0, 3])
+    assert_columns(LOG.where(np.zeros(4, dtype=bool)), [])
+    bare = Interactions.from_columns([1, 2], ["a", "b"]).where(np.array([False, True]))
+    assert bare.item_codes.tolist() == [1]
+    assert bare.times is bare.kinds is bare.kind_codes is bare.values is bare.dwell is None
+
+
+def test_events_of_a_kind() -> None:
+    assert LOG.of_kind(["view"]).tolist() == [True, False, True, False]
+    assert LOG.of_kind(("buy", "cart", "buy")).tolist() == [False, True, False, True]
+    bare = Interactions.from_columns([1], [1])
+    for log in (LOG, bare):
+        assert log.of_kind([]).dtype == np.bool_
+        assert not log.of_kind([]).any()
+    unknown = replace(LOG, kind_codes=np.array([-1, 0, -1, 2], dtype=np.int32))
+    assert unknown.of_kind(["view"]).tolist() == [False, False, False, True]
+    for name in ("like", 7):
+        with pytest.raises(InvalidOption, match=f"kind {name!r}; there are: buy, cart, view"):
+            LOG.of_kind(["buy", name])
+    with pytest.raises(InvalidOption, match="kind_column"):
+        bare.of_kind(["buy"])
+    none = replace(LOG, kinds=Ids([]), kind_codes=np.full(4, -1, dtype=np.int32))
+    with pytest.raises(InvalidOption, match="there are: none"):
+        none.of_kind(["buy"])
+
+
+def test_weights_of_events() -> None:
+    assert LOG.weigh().tolist() == [1, 1, 1, 1]
+    assert LOG.weigh().dtype == np.float32
+    assert LOG.weigh({"buy": 5, "view": 0}).tolist() == [0, 5, 0, 1]
+    assert LOG.weigh(values=True).tolist() == [2, 0.5, 1, 3]
+    assert LOG.weigh({"buy": 5, "cart": 2}, values=True).tolist() == [2, 2.5, 1, 6]
+    unknown = replace(LOG, kind_codes=np.array([-1, 0, -1, 2], dtype=np.int32))
+    assert unknown.weigh({"buy": 5, "view": 3, "cart": 2}).tolist() == [1, 5, 1, 3]
+
+
+@pytest.mark.parametrize("weight", [-1, float("nan"), float("inf")])
+def test_weights_out_of_range(weight: float) -> None:
+    with pytest.raises(InvalidOption, match="finite numbers of at least 0") as caught:
+        LOG.weigh({"buy": weight})
+    assert caught.value.option == "kinds"
+    if not np.isnan(weight):  # as a value it is unknown
+        with pytest.raises(InvalidOption, match="the log has 1 others"):
+            replace(LOG, values=np.array([1, weight, 0, np.nan])).weigh(values=True)
+
+
+def test_weights_of_what_the_log_does_not_say() -> None:
+    bare = Interactions.from_columns([1], [1])
+    with pytest.raises(InvalidOption, match="kind_column"):
+        bare.weigh({"buy": 2})
+    with pytest.raises(InvalidOption, match="value_column"):
+        bare.weigh(values=True)
+    with pytest.raises(InvalidOption, match="the kind 'like'"):
+        LOG.weigh({"like": 2})
+
+
+def test_sequences_carry_weights_and_users() -> None:
+    """In order of time: u does c, a; v does b and a at once, as the log has them."""
+    sequences = LOG.sequences(weights=LOG.weigh({"buy": 5, "cart": 3}, values=True))
+    assert named(sequences) == [["c", "a"], ["b", "a"]]
+    assert sequences.weights is not None
+    assert sequences.weights.tolist() == [1, 2, 2.5, 9]
+    assert sequences.weights.dtype == np.float32
+    assert sequences.user_ids == Ids(["u", "v"])
+    assert LOG.sequences().weights is None
+    cut = LOG.sequences(gap=0.5, weights=LOG.weigh(values=True))
+    assert cut.user_ids is not None and cut.users is not None
+    assert cut.user_ids[cut.users].to_list() == ["u", "u", "v"]
+
+    def weights(some: Sequences) -> list[float]:
+        assert some.weights is not None
+        assert some.user_ids == Ids(["u", "v"])
+        return some.weights.tolist()
+
+    assert weights(sequences.where(np.array([False, True, True, False]))) == [2, 2.5]
+    assert weights(sequences.onto(Ids(["b", "c", "new"]))) == [1, 2.5]
+    assert weights(sequences.over(np.array([0]))) == [2, 9]
+    mixed = replace(cut, users=np.array([1, 0, 1], dtype=np.int32))
+    assert weights(mixed.by_user()) == [2, 1, 0.5, 3]
+
+
+def test_sequences_that_do_not_fit() -> None:
+    sequences = LOG.sequences()
+    with pytest.raises(InvalidVectors, match="one for each item"):
+        replace(sequences, weights=np.ones(3, dtype=np.float32))
+    with pytest.raises(InvalidVectors, match="whose each sequence is"):
+        replace(sequences, users=None)
+
+
+@pytest.mark.parametrize("column", ["times", "kinds", "values", "dwell"])
+def test_a_column_of_another_length(column: str) -> None:
+    with pytest.raises(InvalidVectors, match="differ in length"):
+        Interactions.from_columns([1, 2], [1, 2], **{column: [1]})
+
+
+def test_columns_that_say_nothing() -> None:
+    with pytest.raises(InvalidVectors, match="kinds of events and their codes, or neither"):
+        replace(LOG, kind_codes=None)
+    with pytest.raises(InvalidOption, match="at least 0, or NaN where it is unknown; received -2"):
+        Interactions.from_columns([1, 2, 3], [1, 2, 3], dwell=[np.nan, -2, 4])
+    for column in ("times", "values", "dwell"):
+        with pytest.raises(InvalidOption, match=f"{column} are numbers") as caught:
+            Interactions.from_columns([1], [1], **{column: ["long"]})
+        assert caught.value.option == column
+    for kinds in ([1, "buy"], ["buy", None]):
+        with pytest.raises(InvalidId):
+            Interactions.from_columns([1, 2], [1, 2], kinds=kinds)

@@ -39,6 +39,11 @@ def test_leave_last_out_for_validation_never_shows_the_last() -> None:
     assert targets == [["b"], ["c"]]
 
 
+def test_an_empty_log_cannot_be_split_by_time() -> None:
+    with pytest.raises(EmptyInput):
+        by_time(Interactions.from_columns([], [], []))
+
+
 def test_by_time() -> None:
     log = Interactions.from_columns(
         ["u", "v", "u", "v", "w", "u", "x", "x", "u", "u"],
