@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..core.behaviour import Interactions, Times
+from ..core.behaviour import Interactions, Mask, Times
 from ..core.errors import InvalidOption
 from ..core.ids import Ids
+from .fields import some
 from .options import check_option
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -32,6 +29,9 @@ class Size:
 
     def __sub__(self, other: Size) -> Size:
         return Size(self.events - other.events, self.users - other.users, self.items - other.items)
+
+    def __str__(self) -> str:
+        return f"{self.events:,} events, {self.users:,} users, {self.items:,} items"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,24 @@ class DenoisingReport:
     """bool, one per event of the log: for what else is aligned with it."""
     notes: tuple[str, ...]
     """Where a rule could not judge as it should, and why."""
+
+    def sentences(self) -> list[str]:
+        """What each rule dropped, if anything, and the notes, to be read by a person."""
+        before, after = self.before, self.after
+        found = [
+            f"De-noising kept {after.events:,} of {before.events:,} events, {after.users:,} of "
+            f"{before.users:,} users, {after.items:,} of {before.items:,} items."
+        ]
+        rules = {"Dwell": self.dwell, "Activity": self.activity, "Replaced items": self.replaced}
+        found += [f"{rule}: dropped {size}." for rule, size in rules.items() if size.events]
+        if len(self.over_active):
+            found.append(f"Activity: {len(self.over_active):,} users are over-active.")
+        if len(self.unknown):
+            found.append(
+                f"Replaced items: {len(self.unknown):,} of them are not in the log: "
+                f"{some(self.unknown)}."
+            )
+        return [*found, *self.notes]
 
 
 @dataclass(frozen=True)
@@ -105,48 +123,44 @@ class Denoising:
         self,
         log: Interactions,
         *,
-        dwell: npt.ArrayLike | None = None,
-        purchases: npt.ArrayLike | None = None,
-        replaced: Iterable[int | str] | None = None,
+        purchases: Iterable[int | str] = (),
+        replaced: Iterable[int | str] = (),
     ) -> tuple[Interactions, DenoisingReport]:
         """The log without the noise, and what went. The log itself stays as it is.
 
         The events keep their order, and users and items their codes and vocabularies, also those
         without events. Deterministic. Applied to its result again it drops nothing more, except
-        where ``dwell`` is left out and identical times told nothing (below): with fewer, they may.
+        where the log has no dwell and identical times told nothing (below): with fewer, they may.
+
+        Where the log has a dwell, that is judged, and events of unknown dwell are kept. Where it
+        has none, the time to the user's next event stands for it, be that a click or a purchase;
+        the last event of each user is kept. A log without times then keeps all.
+
+        Identical times are no dwell of 0 where the clock is coarse (days, minutes) or events are
+        logged together (pages, baskets): then more pauses are 0 than a little above it. So where
+        more clicks have a pause of 0 than one above 0 up to and including ``min_dwell``, the
+        clicks at the time of another event of their user are all kept, and ``notes`` says so.
+        Whole seconds can tell a ``min_dwell`` of 1 or more.
 
         Parameters
         ----------
-        dwell
-            Seconds that the user stayed after each event, numbers of at least 0, one per event;
-            NaN: unknown, and the event is kept. Left out, the time to the user's next event stands
-            for it, be that a click or a purchase; the last event of each user is kept. A log
-            without times then keeps all.
-
-            Identical times are no dwell of 0 where the clock is coarse (days, minutes) or events
-            are logged together (pages, baskets): then more pauses are 0 than a little above it.
-            So where more clicks have a pause of 0 than one above 0 up to and including
-            ``min_dwell``, the clicks at the time of another event of their user are all kept, and
-            ``notes`` says so. Whole seconds can tell a ``min_dwell`` of 1 or more.
         purchases
-            Which events are purchases, bool, one per event; left out, none is.
+            The kinds of event that are purchases; without any, all events are clicks.
         replaced
             Items whose content was changed. Those that the log does not know are reported.
 
         Raises
         ------
         InvalidOption
-            Columns of another length or type than said, a negative dwell, times that are not
-            finite.
+            Purchases that are no kind of the log's events, times that are not finite.
         InvalidId
             ``replaced`` of another kind than the items.
         """
         _check_times(log)
-        stayed = None if dwell is None else _checked_dwell(dwell, len(log))
-        bought = _checked_purchases(purchases, len(log))
-        short, note = self._short(log, stayed, bought)
+        bought = log.of_kind(purchases)
+        short, note = self._short(log, bought)
         over_active, other_note = self._over_active(log, bought)
-        gone, unknown = _rows(log.items, Ids([] if replaced is None else replaced))
+        gone, unknown = _rows(log.items, Ids(replaced))
 
         kept = np.ones(len(log), dtype=np.bool_)
         sizes = [_size(log, kept)]
@@ -165,17 +179,19 @@ class Denoising:
             kept=kept,
             notes=tuple(filter(None, [note, other_note])),
         )
-        return _where(log, kept), report
+        return log.where(kept), report
 
-    def _short(self, log: Interactions, stayed: Times | None, bought: Mask) -> tuple[Mask, str]:
+    def _short(self, log: Interactions, bought: Mask) -> tuple[Mask, str]:
         """The clicks that the user left too soon, and what could not be told."""
         none = np.zeros(len(log), dtype=np.bool_)
         if self.min_dwell is None:
             return none, ""
-        if stayed is not None:
-            return (stayed < self.min_dwell) & ~bought, ""
+        if log.dwell is not None:
+            unknown = np.sum(np.isnan(log.dwell) & ~bought)
+            note = f"Dwell: unknown for {unknown:,} clicks, which are kept." if unknown else ""
+            return (log.dwell < self.min_dwell) & ~bought, note
         if log.times is None:
-            return none, "dwell: skipped, for the log has no times; give dwell."
+            return none, "Dwell: skipped, for the log has neither dwell nor times (dwell_column)."
         return _short_pauses(log, log.times, bought, self.min_dwell)
 
     def _over_active(self, log: Interactions, bought: Mask) -> tuple[Mask, str]:
@@ -187,7 +203,7 @@ class Denoising:
             over |= _busy(log, bought, self.max_purchases, self.period)
         if log.times is not None or (self.max_clicks is None and self.max_purchases is None):
             return over, ""
-        return over, "activity: the log has no times, so all of it counts as one period."
+        return over, "Activity: the log has no times, so all of it counts as one period."
 
 
 def _is_positive(value: float) -> bool:
@@ -209,10 +225,10 @@ def _short_pauses(log: Interactions, times: Times, bought: Mask, least: float) -
         noise[ties] = False
         noise[1:][ties[:-1]] = False
         note = (
-            f"dwell: {num_ties} clicks have the time of their user's next event, but only "
+            f"Dwell: {num_ties} clicks have the time of their user's next event, but only "
             f"{num_near} a pause above 0 up to {least:g} s: the clock is coarse, or events were "
-            "logged together. Clicks at the time of another event are kept; give dwell to judge "
-            "them."
+            "logged together. Clicks at the time of another event are kept; a log with dwell tells "
+            "(dwell_column)."
         )
     short = np.empty(len(log), dtype=np.bool_)
     short[order] = noise
@@ -252,11 +268,6 @@ def _size(log: Interactions, kept: Mask) -> Size:
     return Size(int(kept.sum()), int(users.sum()), int(items.sum()))
 
 
-def _where(log: Interactions, kept: Mask) -> Interactions:
-    times = None if log.times is None else log.times[kept]
-    return Interactions(log.users, log.items, log.user_codes[kept], log.item_codes[kept], times)
-
-
 def _check_times(log: Interactions) -> None:
     if log.times is not None and not np.isfinite(log.times).all():
         raise InvalidOption(
@@ -265,34 +276,3 @@ def _check_times(log: Interactions) -> None:
             option="log",
             received=log,
         )
-
-
-def _checked_dwell(dwell: npt.ArrayLike, events: int) -> Times:
-    stayed = np.asarray(dwell)
-    if stayed.dtype.kind not in "fiu" or stayed.shape != (events,) or (stayed < 0).any():
-        raise InvalidOption(
-            f"dwell is seconds, numbers of at least 0 or NaN, one for each of the {events} events; "
-            f"received {_described(stayed)}.",
-            option="dwell",
-            received=dwell,
-        )
-    return stayed
-
-
-def _checked_purchases(purchases: npt.ArrayLike | None, events: int) -> Mask:
-    bought = np.zeros(events, dtype=np.bool_) if purchases is None else np.asarray(purchases)
-    if bought.dtype != np.bool_ or bought.shape != (events,):
-        raise InvalidOption(
-            f"purchases is true or false for each of the {events} events; "
-            f"received {_described(bought)}.",
-            option="purchases",
-            received=purchases,
-        )
-    return bought
-
-
-def _described(array: npt.NDArray[Any]) -> str:
-    shape = f"{array.dtype} of shape {array.shape}"
-    if array.dtype.kind not in "fiu" or not array.size:
-        return shape
-    return f"{shape}, the lowest {np.fmin.reduce(array, axis=None)}"

@@ -75,7 +75,8 @@ def _report(source: Source, absent: set[str], audit: Audit) -> list[str]:
 def _missing(source: Source, id_column: str, wanted: Sequence[str]) -> MissingColumn:
     there, column = ", ".join(source.columns), id_column
     what = (
-        f"{source.path} has no column {id_column!r} of ids; it has: {there}. Name it (--id-column)."
+        f"{source.path} has no column {id_column!r} of ids; it has: {there}. Give the ids that "
+        "name, or say theirs to cold-start (--id-column)."
     )
     if id_column in source.columns:
         column = next(iter(wanted), "")

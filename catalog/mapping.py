@@ -1,4 +1,4 @@
-"""Tables that exist, mapped: which columns hold the ids, the users and the times."""
+"""Tables that exist, mapped: which columns hold the ids, the users, the times and more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from .engines import shown, translated_errors
 ITEM, INTERACTION = "item", "interaction"
 #: A column of its logs without times: the order of the files, from 0.
 EVENT_NUMBER = "event_number"
-_TIMES = (int, float, Decimal, date, datetime)
+_IDS = (int, str)
+_NUMBERS = (int, float, Decimal)
+_TIMES = (*_NUMBERS, date, datetime)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,12 @@ class InteractionTable:
     """Orders events of the same time, or all where there are no times."""
     user_kind: IdKind
     item_kind: IdKind
+    kind: ColumnElement[Any] | None = None
+    """What each event is: texts or integers."""
+    value: ColumnElement[Any] | None = None
+    """A rating, a quantity, a price: numbers."""
+    dwell: ColumnElement[Any] | None = None
+    """Seconds that the user stayed: numbers."""
 
 
 def map_items(engine: Engine, source: Any, id_column: str) -> ItemTable:
@@ -75,6 +83,9 @@ def map_interactions(
     item_column: str,
     time_column: str | None,
     order_column: str | None,
+    kind_column: str | None = None,
+    value_column: str | None = None,
+    dwell_column: str | None = None,
 ) -> InteractionTable:
     """Map the table of events, which needs a column of times, or one that orders the events.
 
@@ -85,20 +96,28 @@ def map_interactions(
     is_ours = (source, time_column) == (INTERACTION, "timestamp")
     if is_ours and "timestamp" not in found.c and EVENT_NUMBER in found.c:
         time_column, order_column = None, order_column or EVENT_NUMBER
-    time = order = None
-    if time_column is not None:
-        time = _column(found, time_column)
-        _check_type(time, _TIMES, "times are numbers, dates or timestamps")
-    if order_column is not None:
-        order = _column(found, order_column)
-        _check_type(order, _TIMES, "events are ordered by numbers, dates or timestamps")
+    time = _typed(found, time_column, _TIMES, "times are numbers, dates or timestamps")
+    order = _typed(
+        found, order_column, _TIMES, "events are ordered by numbers, dates or timestamps"
+    )
     if time is None and order is None:
         raise UnknownColumn(
             f"A table has no order of its own: name the column of {found} that holds the times "
             "(time_column) or one that numbers the events (order_column).",
             column="order_column",
         )
-    return InteractionTable(found, user, item, time, order, _kind(user), _kind(item))
+    return InteractionTable(
+        found,
+        user,
+        item,
+        time,
+        order,
+        _kind(user),
+        _kind(item),
+        kind=_typed(found, kind_column, _IDS, "kinds of events are texts or integers"),
+        value=_typed(found, value_column, _NUMBERS, "values of events are numbers"),
+        dwell=_typed(found, dwell_column, _NUMBERS, "dwell times are numbers of seconds"),
+    )
 
 
 def _table(engine: Engine, source: Any, what: str) -> FromClause:
@@ -132,8 +151,19 @@ def _column(found: FromClause, name: str) -> ColumnElement[Any]:
     return found.c[name]
 
 
+def _typed(
+    found: FromClause, name: str | None, kinds: tuple[type, ...], expected: str
+) -> ColumnElement[Any] | None:
+    """The column of that name, if there is to be one, of one of the Python types ``kinds``."""
+    if name is None:
+        return None
+    column = _column(found, name)
+    _check_type(column, kinds, expected)
+    return column
+
+
 def _kind(column: ColumnElement[Any]) -> IdKind:
-    kind = _check_type(column, (int, str), "ids are texts or integers")
+    kind = _check_type(column, _IDS, "ids are texts or integers")
     return "int" if kind is int else "str"
 
 

@@ -19,9 +19,10 @@ from ..core.side_information import SideInformation
 from ..evaluation import compare, leave_last_out
 from ..evaluation.configuration import Configuration, read_config
 from ..evaluation.figures import check_figure, draw_field_weights
+from .log import DenoiseOption, EarlierOption, EventOption, LogOptions, PurchaseOption
 from .output import print_table, progress_bar, say, working
 from .settings import DatabaseOption, Settings
-from .side import FieldOption, add_fields, keep_side, read_side
+from .side import FieldOption, add_fields, fields_of, keep_side, read_side
 
 #: Cases that a build is measured by, at most.
 _CASES = 10_000
@@ -57,6 +58,10 @@ def build(
     decay: Annotated[
         float | None, typer.Option(help="Weight there of an item relative to the next newer one.")
     ] = None,
+    denoise: DenoiseOption = False,
+    purchase: PurchaseOption = None,
+    earlier: EarlierOption = None,
+    event: EventOption = None,
     chart: Annotated[
         Path | None, typer.Option(help="Draw what the fields weigh; with side information.")
     ] = None,
@@ -83,13 +88,14 @@ def build(
     if chart is not None:
         check_figure(chart)
     with settings.catalog() as catalog:
-        side = read_side(catalog, [made])
+        fields = fields_of([made])
+        side = read_side(catalog, fields)
         if chart is not None and side is None:
             raise UsageError(
                 "There are no fields to draw; name some (--field), or leave out --chart."
             )
-        with working("reading the interactions"):
-            sequences = catalog.read_interactions().sequences(gap=gap)
+        log, weights = LogOptions(denoise, purchase, earlier, event).read(catalog, side, fields)
+        sequences = log.sequences(gap=gap, weights=weights)
         measures = {}
         if measured:
             user = Recent() if found is None else found.recent

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..builders import load_builder
-from ..catalog import Catalog
+from ..core.behaviour import Interactions, Weights
 from ..core.errors import UsageError
 from ..core.histories import Recent
 from ..evaluation import (
@@ -23,9 +23,10 @@ from ..evaluation import (
 )
 from ..evaluation.configuration import read_config
 from .build import parse_options
+from .log import DenoiseOption, EarlierOption, EventOption, LogOptions, PurchaseOption
 from .output import FormatOption, OutputFormat, print_table, say, working
 from .settings import DatabaseOption, Settings
-from .side import FieldOption, add_fields, read_side, supports_side
+from .side import FieldOption, add_fields, fields_of, read_side, supports_side
 
 
 class SplitName(StrEnum):
@@ -55,6 +56,10 @@ def evaluate(
     gap: Annotated[
         float | None, typer.Option(help="Seconds of pause that end a session; with --split last.")
     ] = None,
+    denoise: DenoiseOption = False,
+    purchase: PurchaseOption = None,
+    earlier: EarlierOption = None,
+    event: EventOption = None,
     k: Annotated[int, typer.Option("-k", help="Length of the lists.", min=1)] = 10,
     recent: Annotated[int, typer.Option(help="How many of the last items count.", min=1)] = 10,
     decay: Annotated[
@@ -78,9 +83,10 @@ def evaluate(
     if field and not any(map(supports_side, fitted)):
         raise UsageError("None of the builders reads side information; leave --field out.")
     with settings.catalog() as catalog:
-        side = read_side(catalog, fitted)
-        with working("reading the interactions"):
-            chosen = _split(catalog, split, gap, seed)
+        fields = fields_of(fitted)
+        side = read_side(catalog, fields)
+        log, weights = LogOptions(denoise, purchase, earlier, event).read(catalog, side, fields)
+    chosen = _split(log, weights, split, gap, seed)
     with working("fitting and measuring"):
         ks = tuple(sorted({1, 5, 10, 20, k}))
         entries = []
@@ -120,11 +126,12 @@ def _builder(text: str, recent: Recent, fields: list[str] | None) -> tuple[Any, 
     return kind(**options), recent
 
 
-def _split(catalog: Catalog, split: SplitName, gap: float | None, seed: int) -> Split:
-    log = catalog.read_interactions()
+def _split(
+    log: Interactions, weights: Weights | None, split: SplitName, gap: float | None, seed: int
+) -> Split:
     if split is SplitName.TIME:
-        return by_time(log)
-    sequences = log.sequences(gap=gap)
+        return by_time(log, weights=weights)
+    sequences = log.sequences(gap=gap, weights=weights)
     return (
         leave_last_out(sequences)
         if split is SplitName.LAST

@@ -30,6 +30,9 @@ DEFAULTS = {
     "item_column": "item_id",
     "time_column": "timestamp",
     "order_column": None,
+    "kind_column": None,
+    "value_column": None,
+    "dwell_column": None,
 }
 
 DatabaseOption = Annotated[

@@ -42,12 +42,17 @@ def add_fields(
     return {**options, "fields": [*options.get("fields", ()), *fields]}
 
 
-def read_side(catalog: Catalog, builders: Iterable[Any]) -> SideInformation | None:
-    """The columns of the items that the builders' fields name; None where they name none."""
+def fields_of(builders: Iterable[Any]) -> list[str]:
+    """The fields that the builders read, as they were declared, each once."""
     texts = [text for one in builders if supports_side(one) for text in one.fields or ()]
-    if not texts:
+    return list(dict.fromkeys(texts))
+
+
+def read_side(catalog: Catalog, fields: Sequence[str]) -> SideInformation | None:
+    """The columns of the items that some fields name; None without fields."""
+    if not fields:
         return None
-    names = [Field.parse(text).name for text in texts]
+    names = [Field.parse(text).name for text in fields]
     with working("reading the items"):
         return catalog.read_side_information(names)
 

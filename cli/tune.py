@@ -16,9 +16,10 @@ from ..evaluation import leave_last_out
 from ..evaluation.trials import Tuning
 from ..evaluation.tuning import tune as search
 from .build import parse_options
-from .output import FormatOption, OutputFormat, print_table, progress_bar, say, working
+from .log import DenoiseOption, EarlierOption, EventOption, LogOptions, PurchaseOption
+from .output import FormatOption, OutputFormat, print_table, progress_bar, say
 from .settings import DatabaseOption, Settings
-from .side import FieldOption, add_fields, read_side, supports_side
+from .side import FieldOption, add_fields, fields_of, read_side, supports_side
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 #: Trials in the table; the record has all of them.
@@ -57,6 +58,10 @@ def tune(
         float | None,
         typer.Option(help="Seconds of pause that end a session; whole histories if left out."),
     ] = None,
+    denoise: DenoiseOption = False,
+    purchase: PurchaseOption = None,
+    earlier: EarlierOption = None,
+    event: EventOption = None,
     seed: Annotated[int, typer.Option(help="Of the search.", min=0)] = 1,
     out: Annotated[
         Path | None,
@@ -87,10 +92,12 @@ def tune(
     settings = Settings.load(database=database)
     kind = load_builder(builder)
     fixed = add_fields(builder, kind, parse_options(builder, option or []), field)
+    options = LogOptions(denoise, purchase, earlier, event)
+    fields = fields_of([kind(**fixed)]) if supports_side(kind) else []
     with settings.catalog() as catalog:
-        side = read_side(catalog, [kind(**fixed)] if supports_side(kind) else [])
-        with working("reading the interactions"):
-            split = leave_last_out(catalog.read_interactions().sequences(gap=gap), skip=1)
+        side = read_side(catalog, fields)
+        log, weights = options.read(catalog, side, fields)
+    split = leave_last_out(log.sequences(gap=gap, weights=weights), skip=1)
     folder = settings.new_tuning_path(builder)
     record, config = folder / "trials.jsonl", out or folder / "best.toml"
     with progress_bar() as report:
@@ -114,10 +121,12 @@ def tune(
         print(json.dumps(found.to_dict() | places, ensure_ascii=False, default=str))
         return
     print_table(*found.table(_SHOWN))
-    _say_what_was_found(found, config, record, gap)
+    _say_what_was_found(found, config, record, gap, options)
 
 
-def _say_what_was_found(found: Tuning, config: Path, record: Path, gap: float | None) -> None:
+def _say_what_was_found(
+    found: Tuning, config: Path, record: Path, gap: float | None, options: LogOptions
+) -> None:
     states = ", ".join(f"{count:,} {state}" for state, count in found.counts().items())
     say(
         f"{found.split}: {found.cases:,} cases; {len(found.trials):,} trials ({states}) in "
@@ -125,7 +134,7 @@ def _say_what_was_found(found: Tuning, config: Path, record: Path, gap: float | 
     )
     say(f"All trials: {record}")
     again = "" if gap is None else f" --gap {gap:g}"
-    say(f"The best: itemspace build --config {config}{again}")
+    say(f"The best: itemspace build --config {config}{again} {options}".rstrip())
 
 
 def seconds_of(text: str) -> float:

@@ -35,11 +35,11 @@ def test_the_readme(
     assert len(blocks()) == 5
 
 
-@pytest.mark.parametrize("name", ["graphs", "side-information"])
-def test_pages(name: str) -> None:
+@pytest.mark.parametrize(("name", "count"), [("graphs", 2), ("side-information", 3)])
+def test_pages(name: str, count: int) -> None:
     page = blocks(ROOT / "docs" / f"{name}.md")
     run(page)
-    assert len(page) == 2
+    assert len(page) == count
 
 
 def run(page: list[tuple[str, str]]) -> None:

@@ -1,4 +1,5 @@
 from dataclasses import astuple
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 from itemspace.builders.denoising import Denoising, DenoisingReport, Size
 from itemspace.builders.replaced import replaced_items
 from itemspace.core.behaviour import Interactions
-from itemspace.core.errors import DuplicateIds, InvalidId, InvalidOption
+from itemspace.core.errors import BadRow, InvalidId, InvalidOption, UnknownColumn
 from itemspace.core.ids import Ids
+from itemspace.core.side_information import SideInformation
 
 OFF = Denoising(min_dwell=None, max_clicks=None, max_purchases=None)
 Event = tuple[int, int, float, bool, float | None]
@@ -33,16 +35,22 @@ RULES = st.builds(
 )
 
 
-def log_of(events: list[Event], *, timed: bool = True) -> Interactions:
-    columns = [[event[at] for event in events] for at in range(3)]
-    return Interactions.from_columns(*columns[: 3 if timed else 2])
-
-
-def clicks(*times: float, user: str = "u") -> Interactions:
-    """One user's clicks, each on an item of its own."""
+def log_of(events: list[Event], *, timed: bool = True, given: bool = False) -> Interactions:
+    users, items, times, bought, dwell = ([event[at] for event in events] for at in range(5))
     return Interactions.from_columns(
-        [user] * len(times), [f"i{at}" for at in range(len(times))], times
+        users,
+        items,
+        times if timed else None,
+        kinds=["buy" if one else "view" for one in bought],
+        dwell=dwell if given else None,
     )
+
+
+def clicks(*times: float, bought: str = "", dwell: Any = None) -> Interactions:
+    """One user's events, each on an item of its own; ``bought`` has a b for each purchase."""
+    kinds = ["buy" if one == "b" else "view" for one in bought.ljust(len(times), ".")]
+    items = [f"i{at}" for at in range(len(times))]
+    return Interactions.from_columns(["u"] * len(times), items, times, kinds=kinds, dwell=dwell)
 
 
 # -- by plain Python ---------------------------------------------------------------------------
@@ -98,10 +106,9 @@ def slow_over_active(rules: Denoising, events: list[Event], timed: bool) -> set[
 def test_the_rules_are_those_of_plain_python(
     rules: Denoising, events: list[Event], timed: bool, given: bool, replaced: set[int]
 ) -> None:
-    log = log_of(events, timed=timed)
-    purchases = np.array([event[3] for event in events], dtype=bool)
-    dwell = np.array([event[4] for event in events], dtype=float) if given else None
-    clean, report = rules.apply(log, dwell=dwell, purchases=purchases, replaced=replaced)
+    log = log_of(events, timed=timed, given=given)
+    purchases = {"buy"} & set(log.kinds or ())
+    clean, report = rules.apply(log, purchases=purchases, replaced=replaced)
 
     short = slow_short(rules, events, timed, given)
     spam = slow_over_active(rules, events, timed)
@@ -123,7 +130,13 @@ def test_the_rules_are_those_of_plain_python(
         assert clean.times.tolist() == [event[2] for event in kept]
     else:
         assert clean.times is None
-    assert (clean.users, clean.items) == (log.users, log.items)
+    assert (clean.users, clean.items, clean.kinds) == (log.users, log.items, log.kinds)
+    assert clean.of_kind(purchases).tolist() == [event[3] for event in kept]
+    if given:
+        assert clean.dwell is not None
+        np.testing.assert_array_equal(clean.dwell, np.array([event[4] for event in kept], float))
+    else:
+        assert clean.dwell is None
     assert clean.user_codes.dtype == clean.item_codes.dtype == np.int32
     assert report.kept.tolist() == [cause is None for cause in causes]
     for rule in ("dwell", "activity", "replaced"):
@@ -135,13 +148,8 @@ def test_the_rules_are_those_of_plain_python(
         len(kept), len({event[0] for event in kept}), len({event[1] for event in kept})
     )
 
-    again, second = rules.apply(
-        clean,
-        dwell=None if dwell is None else dwell[report.kept],
-        purchases=purchases[report.kept],
-        replaced=replaced,
-    )
-    if not any(note.startswith("dwell") for note in report.notes):
+    again, second = rules.apply(clean, purchases=purchases, replaced=replaced)
+    if not any("clock is coarse" in note for note in report.notes):
         assert second.after == second.before == report.after
         assert len(again) == len(clean)
 
@@ -172,25 +180,40 @@ def test_short_clicks() -> None:
 
 
 def test_purchases_are_not_short_but_end_a_dwell() -> None:
-    log = clicks(0, 0.5, 0.7)
-    clean, _ = Denoising().apply(log, purchases=[False, True, False])
+    clean, _ = Denoising().apply(clicks(0, 0.5, 0.7, bought=".b."), purchases=["buy"])
     assert clean.item_codes.tolist() == [1, 2]
-    clean, _ = Denoising().apply(log, purchases=[False, True, True], dwell=[0.9, 0.1, 0.1])
+    log = clicks(0, 0.5, 0.7, bought=".bb", dwell=[0.9, 0.1, 0.1])
+    clean, _ = Denoising().apply(log, purchases=["buy"])
     assert clean.item_codes.tolist() == [1, 2]
 
 
-def test_dwell_of_ones_own() -> None:
-    log = clicks(0, 0.1, 0.2, 5)
-    clean, report = Denoising().apply(log, dwell=[1, np.nan, 0.99, 0])
+def test_which_kinds_are_purchases() -> None:
+    """Several, integers too; none unless they are named; others are not taken for one."""
+    log = Interactions.from_columns(
+        [1] * 4, [1, 2, 3, 4], kinds=[7, 8, 9, 9], dwell=[0, 0, 0, np.nan]
+    )
+    assert Denoising().apply(log, purchases=[7, 8])[0].item_codes.tolist() == [0, 1, 3]
+    assert Denoising().apply(log)[0].item_codes.tolist() == [3]
+    with pytest.raises(InvalidOption, match="the kind 'buy'; there are: 7, 8, 9"):
+        Denoising().apply(log, purchases=["buy"])
+    for rules in (Denoising(), OFF):
+        with pytest.raises(InvalidOption, match="kind_column"):
+            rules.apply(Interactions.from_columns([1], [1]), purchases=[7])
+
+
+def test_the_dwell_of_the_log() -> None:
+    clean, report = Denoising().apply(clicks(0, 0.1, 0.2, 5, dwell=[1, np.nan, 0.99, 0]))
     assert clean.item_codes.tolist() == [0, 1]
     assert report.dwell.events == 2
-    whole, _ = Denoising().apply(log, dwell=np.array([1, 2, 1, 1], dtype=np.uint8))
+    assert report.notes == ("Dwell: unknown for 1 clicks, which are kept.",)
+    whole, report = Denoising().apply(clicks(0, 0.1, 0.2, 5, dwell=[1, 2, 1, 1]))
     assert len(whole) == 4
+    assert report.notes == ()
     untimed, report = Denoising().apply(
-        Interactions.from_columns([1, 1], [1, 2]), dwell=[0.5, np.inf]
+        Interactions.from_columns([1, 1], [1, 2], dwell=[0.5, np.inf])
     )
     assert untimed.item_codes.tolist() == [1]
-    assert [note.partition(":")[0] for note in report.notes] == ["activity"]
+    assert [note.partition(":")[0] for note in report.notes] == ["Activity"]
 
 
 @pytest.mark.parametrize("tick", [86400, 3600, 60])
@@ -241,8 +264,8 @@ def test_what_told_nothing_may_tell_the_second_time() -> None:
 
 
 def test_a_basket_is_no_sign_of_a_coarse_clock() -> None:
-    log = clicks(0, 0, 0, 0, 5, 5, 6)
-    clean, report = Denoising().apply(log, purchases=[True] * 4 + [False] * 3)
+    log = clicks(0, 0, 0, 0, 5, 5, 6, bought="bbbb...")
+    clean, report = Denoising().apply(log, purchases=["buy"])
     assert clean.item_codes.tolist() == [0, 1, 2, 3, 5, 6]
     assert report.notes == ()
 
@@ -257,7 +280,7 @@ def test_over_active_users() -> None:
         *[(4, 8, time, True, None) for time in (100, 9, 0)],
         *[(5, 0, time, time == 1, None) for time in (0, 1, 2)],
     ]
-    clean, report = rules.apply(log_of(events), purchases=[event[3] for event in events])
+    clean, report = rules.apply(log_of(events), purchases=["buy"])
     assert report.over_active == Ids([2, 4])
     assert report.activity == Size(7, 2, 1)
     assert set(clean.users[clean.user_codes]) == {1, 3, 5}
@@ -272,8 +295,8 @@ def test_limits_count_as_the_paper_does() -> None:
         (999, True, 0),
         (1000, True, 1),
     ]:
-        log = Interactions.from_columns(["u"] * count, np.arange(count), np.arange(count) * 60)
-        _, report = Denoising().apply(log, purchases=np.full(count, bought))
+        events = [(1, at, at * 60.0, bought, None) for at in range(count)]
+        _, report = Denoising().apply(log_of(events), purchases=["buy"] * bought)
         assert len(report.over_active) == over
 
 
@@ -291,7 +314,7 @@ def test_a_log_without_times() -> None:
     clean, report = Denoising(max_clicks=2).apply(log)
     assert report.over_active == Ids(["a"])
     assert clean.items[clean.item_codes].to_list() == ["z"]
-    assert [note.partition(":")[0] for note in report.notes] == ["dwell", "activity"]
+    assert [note.partition(":")[0] for note in report.notes] == ["Dwell", "Activity"]
     assert OFF.apply(log)[1].notes == ()
 
 
@@ -318,21 +341,42 @@ def test_no_rules_and_no_events() -> None:
     assert report.after == Size(0, 0, 0)
 
 
-def test_the_input_stays_as_it_was() -> None:
-    log = clicks(3, 0, 0, 0.5, 9)
-    dwell = np.array([0.1, np.nan, 3, 4, 5])
-    purchases = np.array([False, True, False, False, True])
-    arrays = [log.user_codes, log.item_codes, log.times, dwell, purchases]
-    before = [array.copy() for array in arrays if array is not None]
+@pytest.mark.parametrize("dwell", [[0.1, np.nan, 3, 4, 5], None])
+def test_the_input_stays_as_it_was(dwell: list[float] | None) -> None:
+    log = clicks(3, 0, 0, 0.5, 9, bought=".b..b", dwell=dwell)
+    columns = [log.user_codes, log.item_codes, log.times, log.kind_codes, log.dwell]
+    arrays = [array for array in columns if array is not None]
+    before = [array.copy() for array in arrays]
     for array in arrays:
-        assert array is not None
         array.flags.writeable = False
-    for stayed in (dwell, None):
-        rules = Denoising(max_clicks=1, max_purchases=1, period=5)
-        clean, _ = rules.apply(log, dwell=stayed, purchases=purchases, replaced=["i0"])
-        assert len(clean) < len(log)
+    rules = Denoising(max_clicks=1, max_purchases=1, period=5)
+    clean, _ = rules.apply(log, purchases=["buy"], replaced=["i0"])
+    assert len(clean) < len(log)
     for array, copy in zip(arrays, before, strict=True):
-        np.testing.assert_array_equal(array, copy)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_sentences() -> None:
+    log = Interactions.from_columns(
+        ["a"] * 4 + ["b"] * 2 + ["c"],
+        ["x", "y", "x", "y", "z", "w", "x"],
+        kinds=["view"] * 3 + ["buy"] + ["view"] * 3,
+        dwell=[9, 9, 9, 0, 0.5, 9, np.nan],
+    )
+    _, report = Denoising(max_clicks=2).apply(log, purchases=["buy"], replaced=["w", "v"])
+    assert report.sentences() == [
+        "De-noising kept 1 of 7 events, 1 of 3 users, 1 of 4 items.",
+        "Dwell: dropped 1 events, 0 users, 1 items.",
+        "Activity: dropped 4 events, 1 users, 1 items.",
+        "Replaced items: dropped 1 events, 1 users, 1 items.",
+        "Activity: 1 users are over-active.",
+        "Replaced items: 1 of them are not in the log: 'v'.",
+        "Dwell: unknown for 1 clicks, which are kept.",
+        "Activity: the log has no times, so all of it counts as one period.",
+    ]
+    assert OFF.apply(log)[1].sentences() == [
+        "De-noising kept 7 of 7 events, 3 of 3 users, 4 of 4 items."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -356,26 +400,6 @@ def test_options_out_of_range(option: str, value: Any) -> None:
     assert caught.value.option == option
 
 
-@pytest.mark.parametrize(
-    ("column", "value"),
-    [
-        ("dwell", [1.0]),
-        ("dwell", [1.0, -0.5]),
-        ("dwell", [np.nan, np.nan, np.nan]),
-        ("dwell", [[1.0, 2.0]]),
-        ("dwell", ["1", "2"]),
-        ("dwell", [1.0, None]),
-        ("purchases", [True]),
-        ("purchases", [0, 1]),
-    ],
-)
-def test_columns_that_do_not_fit(column: str, value: Any) -> None:
-    for rules in (Denoising(), OFF):
-        with pytest.raises(InvalidOption, match="each of the 2 events; received") as caught:
-            rules.apply(clicks(0, 9), **{column: value})
-        assert caught.value.option == column
-
-
 def test_times_that_are_not_finite() -> None:
     with pytest.raises(InvalidOption, match="1 are not") as caught:
         Denoising().apply(clicks(0, np.nan))
@@ -384,21 +408,21 @@ def test_times_that_are_not_finite() -> None:
 
 # -- replaced_items ----------------------------------------------------------------------------
 
-BEFORE = {
-    "item_id": ["lamp", "rug", "cup", "pan"],
-    "category": ["light", "floor", None, "kitchen"],
-    "price": [10.0, np.nan, 3.0, 4.0],
-}
-AFTER = {
-    "item_id": ["pan", "cup", "rug", "new"],
-    "category": ["phone", "kitchen", "floor", "floor"],
-    "price": np.array([4, 2.5, 7, 1]),
-}
+BEFORE = SideInformation.from_columns(
+    ["lamp", "rug", "cup", "pan"],
+    category=["light", "floor", None, "kitchen"],
+    price=[10.0, np.nan, 3.0, 4.0],
+)
+AFTER = SideInformation.from_columns(
+    ["pan", "cup", "rug", "new"],
+    category=["phone", "kitchen", "floor", "floor"],
+    price=np.array([4, 2.5, 7, 1]),
+)
 
 
 def test_items_that_were_replaced() -> None:
     assert replaced_items(BEFORE, AFTER, fields=["category"]) == Ids(["pan"])
-    assert replaced_items(BEFORE, AFTER, fields=["price"]) == Ids(["cup"])
+    assert replaced_items(BEFORE, AFTER, fields=["price:numeric"]) == Ids(["cup"])
     assert replaced_items(BEFORE, AFTER, fields=("price", "category")) == Ids(["cup", "pan"])
     assert replaced_items(BEFORE, BEFORE, fields=["category", "price"]) == Ids([], "str")
 
@@ -407,20 +431,29 @@ def test_more_than_two_snapshots() -> None:
     """1 comes back to what it was, 2 changes across a NULL, 3 is away for a while."""
     values: list[list[Any]] = [["a", "a", "a"], ["b", None], ["a", "b", "a"]]
     items = [[1, 2, 3], [1, 2], [1, 2, 3]]
-    snapshots = [{"sku": ids, "kind": kinds} for ids, kinds in zip(items, values, strict=True)]
-    assert replaced_items(*snapshots, fields=["kind"], item="sku") == Ids([1, 2])
-    assert replaced_items(snapshots[0], fields=["kind"], item="sku") == Ids([], "int")
+    snapshots = [
+        SideInformation.from_columns(ids, kind=kinds)
+        for ids, kinds in zip(items, values, strict=True)
+    ]
+    assert replaced_items(*snapshots, fields=["kind"]) == Ids([1, 2])
+    assert replaced_items(snapshots[0], fields=["kind"]) == Ids([], "int")
 
 
-def test_values_of_many_kinds() -> None:
-    """Lists of one length, masked arrays, 1 and 1.0."""
-    before = {"item_id": [1, 2], "tags": [["a", "b"], ["c", "d"]], "size": np.array([1, 2])}
+def test_values_are_compared_as_fields_read_them() -> None:
+    """Lists of one length, masked arrays; 1, 1.0 and "1"; the order of several is none."""
+    before = SideInformation.from_columns(
+        [1, 2], tags=[["b", "a"], ["c", "d"]], size=np.array([1, 2]), price=["1.50", "2"]
+    )
     masked = np.ma.masked_array([9.0, 2.5], mask=[True, False])
-    after = {"item_id": [1, 2], "tags": [["a", "b"], ["c"]], "size": masked}
-    assert replaced_items(before, after, fields=["tags"]) == Ids([2])
+    after = SideInformation.from_columns(
+        [1, 2], tags=["a|b", "c"], size=masked, price=[Decimal("1.5"), 2]
+    )
+    assert replaced_items(before, after, fields=["tags:multi"]) == Ids([2])
     assert replaced_items(before, after, fields=["size"]) == Ids([2])
-    whole = {"item_id": Ids([2, 1]), "size": np.array([2.0, 1.0])}
-    assert replaced_items(before, whole, fields=["size"]) == Ids([], "int")
+    assert replaced_items(before, after, fields=["price:numeric"]) == Ids([], "int")
+    whole = SideInformation.from_columns(Ids([2, 1]), size=np.array([2.0, 1.0]))
+    texts = SideInformation.from_columns([1, 2], size=["1", "2"])
+    assert replaced_items(before, whole, texts, fields=["size"]) == Ids([], "int")
 
 
 @given(
@@ -431,23 +464,19 @@ def test_values_of_many_kinds() -> None:
     )
 )
 def test_replaced_are_those_with_two_values(snapshots: list[dict[int, str | None]]) -> None:
-    columns = [{"item_id": list(one), "kind": list(one.values())} for one in snapshots]
+    sides = [SideInformation.from_columns(list(one), kind=list(one.values())) for one in snapshots]
     expected = [item for item in range(5) if len({one.get(item) for one in snapshots} - {None}) > 1]
-    assert replaced_items(*columns, fields=["kind"]).to_list() == expected
+    assert replaced_items(*sides, fields=["kind"]).to_list() == expected
 
 
 def test_snapshots_that_do_not_fit() -> None:
-    with pytest.raises(InvalidOption, match="no column 'brand'; it has item_id, category"):
+    with pytest.raises(UnknownColumn, match="no column 'brand'; it has: category, price"):
         replaced_items(BEFORE, AFTER, fields=["brand"])
-    with pytest.raises(InvalidOption, match="'sku'") as caught:
-        replaced_items(BEFORE, AFTER, fields=["price"], item="sku")
-    assert caught.value.option == "item"
-    for fields in ([], "price"):
-        with pytest.raises(InvalidOption, match="fields names"):
+    for fields in ([], "price", ["price:many"]):
+        with pytest.raises(InvalidOption, match=r"fields names|kind is one of"):
             replaced_items(BEFORE, AFTER, fields=fields)
-    with pytest.raises(InvalidOption, match="4 items, but 1 values of 'price'"):
-        replaced_items({**BEFORE, "price": [1]}, fields=["price"])
-    with pytest.raises(DuplicateIds):
-        replaced_items({"item_id": [1, 1], "price": [2, 3]}, fields=["price"])
+    with pytest.raises(BadRow, match="'lamp', field 'category'"):
+        replaced_items(BEFORE, AFTER, fields=["category:numeric"])
+    numbered = SideInformation.from_columns([1, 2], price=[2, 3])
     with pytest.raises(InvalidId):
-        replaced_items({"item_id": [1], "price": [2]}, BEFORE, fields=["price"])
+        replaced_items(numbered, BEFORE, BEFORE, fields=["price"])

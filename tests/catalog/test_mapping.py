@@ -1,19 +1,23 @@
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import numpy as np
 import pytest
-from itemspace.catalog import Catalog
+from itemspace.catalog import Catalog, ensure
 from itemspace.catalog.candidates import candidates, is_among
 from itemspace.catalog.mapping import map_interactions, map_items
-from itemspace.core.errors import EmptyInput, UnknownColumn, UnmappedTable
+from itemspace.core.errors import EmptyInput, InvalidOption, UnknownColumn, UnmappedTable
+from itemspace.core.ids import Ids
 from sqlalchemy import (
     JSON,
     Column,
     Date,
     DateTime,
     Engine,
+    Float,
     Integer,
     MetaData,
+    Numeric,
     String,
     Table,
     insert,
@@ -35,6 +39,16 @@ VISIT = Table(
     Column("code", String(20)),
     Column("happened", DateTime),
     Column("day", Date),
+)
+
+ACT = Table(
+    "act",
+    META,
+    Column("at", Integer),
+    Column("action", String(20)),
+    Column("number", Integer),
+    Column("price", Numeric(8, 2)),
+    Column("stayed", Float),
 )
 
 
@@ -84,14 +98,21 @@ def test_what_cannot_be_mapped(things: Engine) -> None:
         map_interactions(things, VISIT, "who", "code", "timestamp", None)
     with pytest.raises(UnknownColumn, match="order_column"):
         map_interactions(things, VISIT, "who", "code", None, None)
-    with pytest.raises(UnknownColumn, match="times are numbers, dates or timestamps"):
-        map_interactions(things, VISIT, "who", "code", "code", None)
+    for expected, columns in (
+        ("times are numbers, dates or timestamps", {"time_column": "code"}),
+        ("events are ordered by numbers", {"order_column": "code"}),
+        ("kinds of events are texts or integers", {"kind_column": "day"}),
+        ("values of events are numbers", {"value_column": "day"}),
+        ("dwell times are numbers of seconds", {"dwell_column": "code"}),
+        ("no column 'action'; it has: who, code, happened, day", {"kind_column": "action"}),
+    ):
+        chosen = {"time_column": "happened", "order_column": None} | columns
+        with pytest.raises(UnknownColumn, match=expected):
+            map_interactions(things, VISIT, "who", "code", **chosen)
 
 
 @pytest.mark.parametrize("time", ["happened", "day", None])
 def test_a_log_is_read_with_dates_and_times(things: Engine, time: str | None) -> None:
-    from itemspace.catalog import ensure
-
     ensure(things)
     catalog = Catalog(
         things,
@@ -120,6 +141,54 @@ def test_a_log_is_read_with_dates_and_times(things: Engine, time: str | None) ->
         connection.execute(VISIT.delete())
     with pytest.raises(EmptyInput, match="holds no events"):
         catalog.read_interactions()
+
+
+@pytest.mark.parametrize("kinds", ["action", "number"])
+def test_a_log_says_more_of_an_event(engine: Engine, kinds: str) -> None:
+    """NULL is unknown; all columns are put in order."""
+    catalog = acts(engine, kind_column=kinds)
+    with engine.begin() as connection:
+        connection.execute(
+            insert(ACT),
+            [
+                {"at": 3, "action": "view", "number": 4, "price": Decimal("1.25"), "stayed": 0},
+                {"at": 1, "action": "buy", "number": -7, "price": None, "stayed": 2.5},
+                {"at": 2, "action": None, "number": None, "price": Decimal(3), "stayed": None},
+            ],
+        )
+    log = catalog.read_interactions()
+    assert log.times is not None and log.kind_codes is not None
+    assert log.times.tolist() == [1, 2, 3]
+    assert log.kinds == Ids(["buy", "view"] if kinds == "action" else [-7, 4])
+    assert log.kind_codes.tolist() == [0, -1, 1]
+    assert log.kind_codes.dtype == np.int32
+    np.testing.assert_array_equal(log.values, [np.nan, 3, 1.25])
+    np.testing.assert_array_equal(log.dwell, [2.5, np.nan, 0])
+
+    with engine.begin() as connection:
+        connection.execute(ACT.update().values(action=None, number=None, stayed=-1))
+    with pytest.raises(InvalidOption, match=r"^act.stayed: .* received -1") as caught:
+        catalog.read_interactions()
+    assert caught.value.option == "dwell_column"
+    unknown = acts(engine, kind_column=kinds, dwell_column=None).read_interactions()
+    assert unknown.kind_codes is not None
+    assert unknown.kind_codes.tolist() == [-1, -1, -1]
+    assert unknown.dwell is None
+
+
+def acts(engine: Engine, **columns: str | None) -> Catalog:
+    """The catalog over ACT, which is made if it is not there."""
+    META.create_all(engine)
+    ensure(engine)
+    mapped = {
+        "user_column": "at",
+        "item_column": "at",
+        "time_column": "at",
+        "order_column": "at",
+        "value_column": "price",
+        "dwell_column": "stayed",
+    }
+    return Catalog(engine, interactions=ACT, **(mapped | columns))
 
 
 @pytest.mark.parametrize("form", ["own", "values"])
