@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.capabilities import Capabilities
+from ..core.eligible import Eligible
 from ..core.metric import Metric
 from ..core.vectors import FloatMatrix, RowView
 from .in_process import InProcessBackend
-from .index import Mask, RowMatrix
+from .index import RowMatrix
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class NoIndex:
         """Nothing to do."""
 
     def search(
-        self, _rows: RowView, queries: FloatMatrix, k: int, _eligible: Mask | None
+        self, _rows: RowView, queries: FloatMatrix, k: int, _eligible: Eligible | None
     ) -> tuple[RowMatrix, npt.NDArray[np.float32]]:
         """Finds nothing; ``scan_limit`` keeps it from being asked."""
         shape = (len(queries), k)

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.capabilities import Capabilities
+from ..core.eligible import Eligible
 from ..core.errors import BackendError, CorruptData, InvalidOption
 from ..core.metric import Metric
 from ..core.vectors import FloatMatrix, RowView, unit_rows
 from ..lsh.reductions import Reduction
 from .in_process import InProcessBackend
-from .index import Mask, RowMatrix
+from .index import RowMatrix
 
 _FILE = "index.faiss"
 #: FAISS advises at least 39 training vectors per centroid; product quantisers have 256.
@@ -101,7 +102,7 @@ class FaissIndex:
             self._index.add(new)
 
     def search(
-        self, _rows: RowView, queries: FloatMatrix, k: int, eligible: Mask | None
+        self, _rows: RowView, queries: FloatMatrix, k: int, eligible: Eligible | None
     ) -> tuple[RowMatrix, npt.NDArray[np.float32]]:
         assert self._index is not None
         fetch = min(max(k, self._rerank), self._index.ntotal)
@@ -181,10 +182,10 @@ class FaissIndex:
                 received=value,
             )
 
-    def _parameters(self, eligible: Mask | None) -> Any:
+    def _parameters(self, eligible: Eligible | None) -> Any:
         chosen: dict[str, Any] = {}
         if eligible is not None:
-            chosen["sel"] = faiss.IDSelectorBitmap(np.packbits(eligible, bitorder="little"))
+            chosen["sel"] = faiss.IDSelectorBitmap(eligible.bits)
         if isinstance(self._index, faiss.IndexIVF):
             nprobe = self._options.nprobe or self._index.nprobe
             return faiss.SearchParametersIVF(nprobe=nprobe, **chosen)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.capabilities import Capabilities
+from ..core.eligible import Eligible
 from ..core.ids import IdKind, Ids
 from ..core.metric import Metric
 from ..core.neighbors import Completeness
@@ -24,7 +24,7 @@ from ..core.retriever import IdFilter
 from ..core.vectors import FloatMatrix, RowView
 from .driver import Candidates
 from .generations import Generations
-from .index import Index, Mask
+from .index import Index
 from .locks import ReadWriteLock
 from .options import merge_options, search_fields
 from .row_store import Rows, RowStore
@@ -101,9 +101,11 @@ class InProcessDriver:
         self.capabilities: Capabilities = replace(
             self._index.capabilities, persistent=place is not None
         )
+        self._final = bool(getattr(self._index, "gives_final_scores", False))
         self._indexed = 0
         self._lock = ReadWriteLock()
         self._revision: object = object()
+        self._alive: Eligible | None = None
         self._dirty = False
 
     def load_index(self, folder: Path, indexed: int) -> None:
@@ -162,7 +164,7 @@ class InProcessDriver:
             self._indexed = 0
 
     def _changed(self) -> None:
-        self._revision = object()
+        self._revision, self._alive = object(), None
         self._dirty = True
 
     def _add_long_tail(self) -> None:
@@ -200,57 +202,70 @@ class InProcessDriver:
     ) -> list[Candidates]:
         with self._lock.read():
             eligible = self._eligible(allowed, excluded)
+            count = len(self._store) if eligible is None else eligible.count
             limit = self._index.scan_limit
-            if eligible.narrowed:
+            if allowed is not None:
                 limit = max(limit, FILTER_SCAN_LIMIT)
-            if self._indexed == 0 or eligible.count <= max(limit, k):
+            if self._indexed == 0 or count <= max(limit, k):
                 return self._scan(queries, k, eligible)
             return self._ask_index(queries, k, eligible)
 
-    def _scan(self, queries: FloatMatrix, k: int, eligible: _Eligible) -> list[Candidates]:
+    def _scan(self, queries: FloatMatrix, k: int, eligible: Eligible | None) -> list[Candidates]:
         store = self._store
-        found = exact_candidates(queries, store.matrix, store.norms, self.metric, k, eligible.rows)
-        complete = Completeness.FULL if eligible.count >= k else Completeness.EXHAUSTED
+        rows = None if eligible is None else eligible.rows
+        found = exact_candidates(queries, store.matrix, store.norms, self.metric, k, rows)
+        count = len(store) if eligible is None else eligible.count
+        complete = Completeness.FULL if count >= k else Completeness.EXHAUSTED
         return [self._scored(rows, complete) for rows in found]
 
-    def _ask_index(self, queries: FloatMatrix, k: int, eligible: _Eligible) -> list[Candidates]:
+    def _ask_index(
+        self, queries: FloatMatrix, k: int, eligible: Eligible | None
+    ) -> list[Candidates]:
         found = self._index_rows(queries, k, eligible)
         answers = []
-        for at, (rows, estimates) in enumerate(found):
+        for at, (rows, scores) in enumerate(found):
             if len(rows) < k:
                 answers += self._scan(queries[at : at + 1], k, eligible)
-            elif self.capabilities.scores == "exact":
-                answers.append(self._scored(rows, Completeness.FULL))
-            else:
-                scores = estimates.astype(np.float64)
+            elif self._are_final(rows, scores):
                 ids = self._store.ids_at(rows)
-                answers.append(Candidates(ids, Completeness.FULL, scores=scores))
+                wide = scores.astype(np.float64, copy=False)
+                answers.append(Candidates(ids, Completeness.FULL, scores=wide))
+            else:
+                answers.append(self._scored(rows, Completeness.FULL))
         return answers
 
+    def _are_final(self, rows: Rows, scores: npt.NDArray[np.floating]) -> bool:
+        """Whether the index's scores are given out as they are."""
+        if self.capabilities.scores == "estimated":
+            return True
+        return self._final and len(scores) == len(rows)
+
     def _index_rows(
-        self, queries: FloatMatrix, k: int, eligible: _Eligible
-    ) -> Iterator[tuple[Rows, npt.NDArray[np.float32]]]:
-        """Per query the eligible rows that index and tail yield, with the index's estimates."""
-        mask, tail = eligible.mask, np.arange(self._indexed, len(self._store))
-        if mask is not None:
-            tail = tail[mask[self._indexed :]]
-        pushed, fetch = None, k
-        if mask is not None:
-            mask = mask[: self._indexed]
+        self, queries: FloatMatrix, k: int, eligible: Eligible | None
+    ) -> Iterator[tuple[Rows, npt.NDArray[np.floating]]]:
+        """Per query the eligible rows that index and tail yield, with the index's scores."""
+        tail = np.arange(self._indexed, len(self._store))
+        indexed, pushed, fetch = None, None, k
+        if eligible is not None:
+            tail = tail[eligible.mask[self._indexed :]]
+            indexed = eligible.among(self._indexed)
             if self.capabilities.supports_filter:
-                pushed = mask
+                pushed = indexed
             else:
                 # Over-fetch by the share that the filter will take away, with some to spare.
                 share = eligible.count / max(1, len(self._store))
-                hidden = self._indexed - int(np.count_nonzero(mask))
+                hidden = self._indexed - indexed.count
                 fetch = int(min(self._indexed, k + min(hidden, 2 * k / share)))
-        indexed = self._row_view(self._indexed)
-        rows, estimates = self._index.search(indexed, queries, fetch, pushed)
-        for line, scores in zip(rows, estimates, strict=True):
+        view = self._row_view(self._indexed)
+        for line, scores in zip(*self._index.search(view, queries, fetch, pushed), strict=True):
             keep = line >= 0
-            if mask is not None:
-                keep[keep] = mask[line[keep]]
-            yield np.concatenate([line[keep], tail]), scores[keep]
+            if indexed is not None:
+                keep[keep] = indexed.mask[line[keep]]
+            if keep.all():
+                rows, kept = line, scores
+            else:
+                rows, kept = line[keep], scores[keep]
+            yield (np.concatenate([rows, tail]) if len(tail) else rows), kept
 
     def _scored(self, rows: Rows, completeness: Completeness) -> Candidates:
         store = self._store
@@ -258,40 +273,32 @@ class InProcessDriver:
 
     # -- filters -----------------------------------------------------------------------------
 
-    def _eligible(self, allowed: IdFilter | None, excluded: IdFilter | None) -> _Eligible:
-        store = self._store
-        if allowed is None and excluded is None and not store.has_dead:
-            return _Eligible(None, len(store), narrowed=False)
-        if allowed is None:
-            if excluded is None:
-                return _Eligible(store.alive, store.live, narrowed=False)
-            mask = store.alive.copy()
-            mask[self._rows_of(excluded)] = False
-        else:
-            mask = np.zeros(len(store), dtype=np.bool_)
-            mask[self._rows_of(allowed)] = True
-            if excluded is not None:
-                mask[self._rows_of(excluded)] = False
-        return _Eligible(mask, int(np.count_nonzero(mask)), narrowed=allowed is not None)
+    def _eligible(self, allowed: IdFilter | None, excluded: IdFilter | None) -> Eligible | None:
+        """The rows that may come back; None where all may."""
+        if excluded is None:
+            if allowed is not None:
+                return self._allowed(allowed)
+            return self._living if self._store.has_dead else None
+        mask = self._store.alive.copy() if allowed is None else self._allowed(allowed).mask.copy()
+        mask[self._rows_of(excluded)] = False
+        return Eligible(mask)
+
+    @property
+    def _living(self) -> Eligible:
+        """The rows that are in use; made once per state of the store."""
+        if self._alive is None:
+            self._alive = Eligible(self._store.alive)
+        return self._alive
+
+    def _allowed(self, ids: IdFilter) -> Eligible:
+        """The filter's rows; made once per state of the store."""
+        if ids.translated is None or ids.translated[0] is not self._revision:
+            mask = np.zeros(len(self._store), dtype=np.bool_)
+            mask[self._rows_of(ids)] = True
+            ids.translated = (self._revision, Eligible(mask))
+        found: Eligible = ids.translated[1]
+        return found
 
     def _rows_of(self, ids: IdFilter) -> Rows:
-        """The filter's rows; translated once per state of the store."""
-        if ids.translated is None or ids.translated[0] is not self._revision:
-            rows = self._store.rows_of(ids.ids)
-            ids.translated = (self._revision, rows[rows >= 0])
-        rows_found: Rows = ids.translated[1]
-        return rows_found
-
-
-@dataclass(frozen=True, eq=False)
-class _Eligible:
-    """The rows that may come back; ``mask`` and ``rows`` are ``None`` where all may."""
-
-    mask: Mask | None
-    count: int
-    narrowed: bool
-
-    @cached_property
-    def rows(self) -> Rows | None:
-        """Their numbers, for a scan."""
-        return None if self.mask is None else np.flatnonzero(self.mask)
+        rows = self._store.rows_of(ids.ids)
+        return rows[rows >= 0]

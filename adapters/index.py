@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.capabilities import Capabilities
+from ..core.eligible import Eligible
 from ..core.vectors import FloatMatrix, RowView
 
 RowMatrix = npt.NDArray[np.int64]
@@ -19,6 +20,8 @@ class Index(Protocol):
     """Finds candidate rows; everything else (ids, filters, exact scores, files) is done for it.
 
     Rows are numbered from 0 in the order in which :meth:`add` received them and never change.
+    An index may have ``gives_final_scores``, True: the scores of :meth:`search` are those of
+    :mod:`itemspace.core.scoring` already, float64, and not worked out again.
     """
 
     #: ``scores="exact"``: candidates are scored again from the vectors; ``"estimated"``: the
@@ -38,13 +41,13 @@ class Index(Protocol):
         """Take in the rows from ``start`` on; those before are in already. The first may train."""
 
     def search(
-        self, rows: RowView, queries: FloatMatrix, k: int, eligible: Mask | None
-    ) -> tuple[RowMatrix, npt.NDArray[np.float32]]:
-        """Candidate rows (q, m), int64, m ≥ k, and their estimated scores, best first.
+        self, rows: RowView, queries: FloatMatrix, k: int, eligible: Eligible | None
+    ) -> tuple[RowMatrix, npt.NDArray[np.floating]]:
+        """Candidate rows (q, m), int64, m ≥ k, and their scores, best first.
 
         ``rows`` are those that were added. Unused places at the end of a line hold row -1.
-        ``eligible``, of shape (rows,), is only given where the filter is supported; only rows that
-        are true in it may come back. Calls may come from several threads at once, never beside an
+        ``eligible``, of as many rows, is only given where the filter is supported; only rows that
+        are in it may come back. Calls may come from several threads at once, never beside an
         ``add``.
         """
 

@@ -7,8 +7,8 @@ import os
 import socket
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
@@ -23,25 +23,30 @@ class ReadWriteLock:
         self._readers = 0
         self._writers_waiting = 0
         self._writing = False
+        self._held_shared = _Held(self._start_reading, self._stop_reading)
+        self._held_alone = _Held(self._start_writing, self._stop_writing)
 
-    @contextmanager
-    def read(self) -> Iterator[None]:
+    def read(self) -> AbstractContextManager[None]:
         """Hold it shared."""
+        return self._held_shared
+
+    def write(self) -> AbstractContextManager[None]:
+        """Hold it alone."""
+        return self._held_alone
+
+    def _start_reading(self) -> None:
         with self._condition:
             while self._writing or self._writers_waiting:
                 self._condition.wait()
             self._readers += 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._readers -= 1
-                if not self._readers:
-                    self._condition.notify_all()
 
-    @contextmanager
-    def write(self) -> Iterator[None]:
-        """Hold it alone."""
+    def _stop_reading(self) -> None:
+        with self._condition:
+            self._readers -= 1
+            if not self._readers:
+                self._condition.notify_all()
+
+    def _start_writing(self) -> None:
         with self._condition:
             self._writers_waiting += 1
             try:
@@ -51,12 +56,24 @@ class ReadWriteLock:
                 self._writers_waiting -= 1
                 self._condition.notify_all()
             self._writing = True
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._writing = False
-                self._condition.notify_all()
+
+    def _stop_writing(self) -> None:
+        with self._condition:
+            self._writing = False
+            self._condition.notify_all()
+
+
+class _Held(AbstractContextManager[None]):
+    """Calls one function on the way in and one on the way out, by any number of threads."""
+
+    def __init__(self, start: Callable[[], None], stop: Callable[[], None]) -> None:
+        self._start, self._stop = start, stop
+
+    def __enter__(self) -> None:
+        self._start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
 
 
 class WriterLock:

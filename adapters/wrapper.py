@@ -210,13 +210,12 @@ class DriverRetriever:
                 received=array.shape[1],
             )
         matrix = check_matrix(array, what)
-        if self.metric is Metric.COSINE and len(matrix):
-            zero = ~matrix.any(axis=1)
-            if zero.any():
-                raise InvalidVectors(
-                    f"Row {int(np.argmax(zero))} of the {what} is zero, and a zero vector has no "
-                    "cosine; leave it out, or use another metric."
-                )
+        if self.metric is Metric.COSINE and not matrix.any(axis=1).all():
+            row = int(np.argmin(matrix.any(axis=1)))
+            raise InvalidVectors(
+                f"Row {row} of the {what} is zero, and a zero vector has no cosine; leave it out, "
+                "or use another metric."
+            )
         return matrix
 
     def _check_open(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +35,11 @@ def inlined(function: F) -> F:
     A call of its own costs as much as a short loop, for every array that it is given.
     """
     return cast(F, numba.njit(inline="always", error_model="numpy")(function))
+
+
+def instruction(function: Callable[..., Any]) -> Any:
+    """A part of kernels in LLVM's own terms; ``function`` is as numba's ``intrinsic`` has it."""
+    return intrinsic(function)
 
 
 def _compile(function: F, **options: Any) -> F:

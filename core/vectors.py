@@ -40,11 +40,11 @@ def check_matrix(matrix: Any, what: str = "vectors") -> FloatMatrix:
             f"The {what} must be a numeric array of two dimensions (n, d); received shape "
             f"{array.shape} of {array.dtype}."
         )
-    with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(array, dtype=np.float32)
-    finite = np.isfinite(array).all(axis=1)
-    if not finite.all():
-        row = int(np.argmin(finite))
+    if array.dtype != np.float32 or not array.flags.c_contiguous:
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(array).all():
+        row = int(np.argmin(np.isfinite(array).all(axis=1)))
         raise InvalidVectors(
             f"The {what} must be finite float32 numbers; row {row} holds NaN or infinity."
         )

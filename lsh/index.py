@@ -1,8 +1,8 @@
-"""The index: rows hashed into tables, searched by probing."""
+"""The index: rows in buckets of near-constant size, searched by probing."""
 
 from __future__ import annotations
 
-from math import isqrt
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,157 +10,224 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.capabilities import Capabilities
+from ..core.eligible import Eligible
 from ..core.errors import CorruptData, UnsupportedError
 from ..core.metric import Metric
 from ..core.scoring import METRIC_CODES
 from ..core.storage import load_array
-from ..core.vectors import FloatMatrix, RowView, unit_rows
+from ..core.vectors import FloatMatrix, RowView
+from . import calibration
+from .buckets import insert
+from .calibration import Curve
+from .files import load_trees, save_trees
+from .growing import ITERATIONS, MOST_DEPTH, Int64s, Space
+from .handles import handle_of
+from .lanes import best_way
 from .options import LSHOptions
+from .parallel import pieces, run_all
 from .planes import FAMILIES
-from .probing import EVERYTHING, Mask, search_tables
+from .probing import EVERYTHING, search
 from .reductions import Reduction
-from .tables import MAX_ROWS, Tables, hash_rows, project
+from .trees import Trees, grow_trees
 
-#: The number of bits follows the number of rows in steps of two: rehashing everything costs more
-#: than buckets up to four times too full.
-_BITS_STEP = 2
-_LEAST_TAIL = 256
+MAX_ROWS = 2**31 - 1
+#: A batch is handed to threads in pieces of so many queries.
+_PIECE = 16
 
 
 class HyperplaneLSH:
-    """Random-hyperplane LSH over rows that the caller keeps.
+    """Trees of hyperplanes over rows that the caller keeps.
 
     Parameters
     ----------
     dim
         Columns of the rows, at least 1.
     metric
-        Other metrics than cosine are turned into angles (:mod:`.reductions`).
+        Planes cut angles or distances; the inner product is reduced to angles
+        (:mod:`.reductions`).
     options
         See :class:`~itemspace.lsh.options.LSHOptions`.
     """
 
     capabilities = Capabilities()
+    gives_final_scores = True
 
     def __init__(self, dim: int, metric: Metric, options: LSHOptions) -> None:
         self._dim, self._metric, self._options = dim, metric, options
-        self._reduction: Reduction | None = None
-        self._planes = np.empty((dim, 0), dtype=np.float32)
-        self._tables = Tables.build(np.empty((options.tables, 0), dtype=np.uint32), 1)
+        self._trees: Trees | None = None
+        self._reduction: Reduction
+        self._drawn = self._draw()
+        self._space: Space
+        self._handle: Int64s
+        self._bucket: int
+        self._curve: Curve
+        #: How patient a search is, as ``recall`` or ``patience`` say; may be set.
+        self.patience = 1
+        #: For building, and for batches of queries; may be set.
+        self.threads = options.threads or os.cpu_count() or 1
+        self._calibrated = 0
+        #: How products are summed up, one of :data:`.lanes.VNNI`, ….
+        self.way = best_way()
 
     @property
     def scan_limit(self) -> int:
-        """Rows that are scored without asking the tables."""
+        """Rows that are scored without asking the index."""
         return self._options.scan_limit
 
     @property
     def tail_limit(self) -> int:
-        """Rows that may wait to be hashed: adding costs time in proportion to all rows."""
-        return max(_LEAST_TAIL, isqrt(self._tables.rows.shape[1]))
+        """Rows that may wait outside: none, once there is an index."""
+        return self._options.scan_limit if self._trees is None else 0
 
     def add(self, rows: RowView, start: int) -> None:
-        """Hash the rows from ``start`` on; those before are there already.
+        """Take in the rows from ``start`` on; those before are there already.
 
         Raises :class:`UnsupportedError` beyond 2³¹ − 1 rows.
         """
         matrix = rows.matrix
         if len(matrix) > MAX_ROWS:
             raise UnsupportedError(f"An LSH index holds at most {MAX_ROWS:,} vectors.")
-        if self._reduction is None:
-            self._reduction = Reduction.fit(matrix, self._metric)
-        bits = self._options.bits_for(len(matrix))
-        if start == 0 or bits >= self._tables.bits + _BITS_STEP:
-            self._planes = self._draw(bits)
-            self._tables = Tables.build(self._hash(matrix), bits)
+        if self._trees is None or start == 0:
+            self._reduce(Reduction.fit(matrix, self._metric))
+            self._bucket = self._options.bucket_for(len(matrix))
+            self._trees = grow_trees(
+                self._space, rows, self._drawn, self._iterations, self._options, self.threads
+            )
         else:
-            codes = np.hstack([self._tables.codes(), self._hash(matrix[start:])])
-            self._tables = Tables.build(codes, self._tables.bits)
+            self._trees = self._trees.writable()
+            while start < len(matrix):
+                start = insert(
+                    self._space, matrix, rows.norms, start, self._trees.forest,
+                    self._trees.buckets, self._drawn, self._iterations, 2 * self._bucket,
+                    self._options.seed,
+                )  # fmt: skip
+                if start < len(matrix):
+                    self._trees = self._trees.with_room()
+        self._handle = handle_of(self._space, self._trees.forest, self._trees.buckets)
+        if len(matrix) >= 2 * self._calibrated:
+            self._calibrate(rows)
 
     def search(
-        self,
-        rows: RowView,
-        queries: FloatMatrix,
-        k: int,
-        eligible: Mask | None = None,
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """The k best rows among those in the probed buckets, (q, k), and their float32 scores.
+        self, rows: RowView, queries: FloatMatrix, k: int, eligible: Eligible | None = None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """The k best rows among those in the probed buckets, (q, k), and their scores.
 
-        Scores are in the metric's order: cosines, products divided by the query's length,
-        negative squared distances. Row -1 and -inf where fewer were found.
+        Row -1 and -inf where fewer were found.
 
         Parameters
         ----------
         rows
             Those that were added.
         eligible
-            Rows that may come back, bool (n,).
+            Rows that may come back. Where few may, a search is the more patient.
         """
-        assert self._reduction is not None
-        if self._metric is not Metric.EUCLIDEAN:
-            queries = unit_rows(queries)
-        found = np.empty((len(queries), k), dtype=np.int64)
-        scores = np.empty((len(queries), k), dtype=np.float32)
-        search_tables(
-            queries,
-            project(self._reduction.queries(queries), self._planes),
-            rows.matrix,
-            rows.norms,
-            self._tables.rows,
-            self._tables.starts,
-            EVERYTHING if eligible is None else eligible,
-            METRIC_CODES[self._metric],
-            self._options.patience,
-            found,
-            scores,
-        )
-        return found, scores
+        patience = self.patience
+        if eligible is not None:
+            share = max(1, eligible.count) / len(rows.matrix)
+            patience = int(min(MAX_ROWS, np.ceil(patience / share)))
+        return self._find(rows, queries, k, patience, eligible)
 
     def save(self, folder: Path) -> None:
-        """Write planes, tables and reduction into a folder."""
-        assert self._reduction is not None
+        """Write the index into a folder."""
+        assert self._trees is not None
         self._reduction.save(folder)
-        np.save(folder / "planes.npy", self._planes)
-        np.save(folder / "rows.npy", self._tables.rows)
-        np.save(folder / "starts.npy", self._tables.starts)
+        save_trees(folder, self._trees)
+        np.save(folder / "curve.npy", np.r_[[[self._calibrated, 0.0, 0.0]], self._curve])
 
     def load(self, folder: Path, count: int) -> None:
         """The reverse of :meth:`save` for an index of ``count`` rows; files are memory-mapped.
 
         Raises :class:`CorruptData` where the files don't fit each other.
         """
-        reduction = Reduction.load(folder, self._metric, self._dim)
-        rows, starts = load_array(folder / "rows.npy"), load_array(folder / "starts.npy")
-        tables = Tables.checked(rows, starts, self._options.tables, count)
-        planes = np.array(load_array(folder / "planes.npy"))
-        shape = (reduction.dim, len(tables.starts) * tables.bits)
-        if planes.shape != shape or planes.dtype != np.float32 or not np.isfinite(planes).all():
-            raise CorruptData(
-                f"{folder / 'planes.npy'} does not fit the tables beside it.", path=str(folder)
-            )
-        self._reduction, self._planes, self._tables = reduction, planes, tables
+        self._reduce(Reduction.load(folder, self._metric, self._dim))
+        self._trees = load_trees(folder, self._metric, self._dim, count, self._drawn)
+        self._bucket = self._options.bucket_for(count)
+        self._handle = handle_of(self._space, self._trees.forest, self._trees.buckets)
+        curve = load_array(folder / "curve.npy")
+        if (
+            curve.dtype != np.float64
+            or curve.shape != (len(curve), 3)
+            or len(curve) < 2
+            or not (curve >= 0).all()
+        ):
+            raise CorruptData(f"{folder / 'curve.npy'} is no curve.", path=str(folder))
+        self._follow(np.array(curve[1:]), int(curve[0, 0]))
 
     def describe(self) -> dict[str, Any]:
-        """Tables, bits, family, and the sizes of the buckets that are not empty."""
-        sizes = np.diff(self._tables.starts)
-        sizes = sizes[sizes > 0]
-        return {
-            "family": self._options.family,
-            "tables": self._options.tables,
-            "bits": self._tables.bits,
-            "rows": self._tables.rows.shape[1],
-            "buckets": len(sizes),
-            "median_bucket": float(np.median(sizes)) if len(sizes) else 0.0,
-            "largest_bucket": int(sizes.max(initial=0)),
-            "bytes": self._tables.rows.nbytes + self._tables.starts.nbytes + self._planes.nbytes,
-        }
+        """Family, trees, buckets and their sizes, bytes, and recall against patience."""
+        if self._trees is None:
+            return {"family": self._options.family}
+        curve = {"patience": self.patience, "curve": self._curve.tolist()}
+        return {"family": self._options.family, **curve, **self._trees.describe()}
 
-    def _draw(self, bits: int) -> FloatMatrix:
-        """The normals as columns, (dim after the reduction, tables · bits)."""
-        assert self._reduction is not None
-        draw = FAMILIES[self._options.family]
-        normals = draw(self._options.tables * bits, self._reduction.dim, self._options.seed)
-        return np.ascontiguousarray(normals.T)
+    def tune(self, rows: RowView, target_recall: float = 0.95) -> dict[str, float]:
+        """Find the patience for a recall anew, and check it on rows that it was not found from.
 
-    def _hash(self, matrix: FloatMatrix) -> npt.NDArray[np.uint32]:
-        assert self._reduction is not None
-        return hash_rows(self._reduction.rows(matrix), self._planes, self._options.tables)
+        Returns the patience, the recall predicted for it, and the recall measured with its
+        standard error.
+        """
+        self._calibrate(rows, target_recall)
+        patience = calibration.patience_for(self._curve, target_recall)
+        chosen = calibration.sample_rows(len(rows.matrix), self._options.seed + 1)
+        truth = calibration.nearest(rows, chosen, self._space.metric)
+        found = self._find(rows, rows.matrix[chosen], calibration.K + 1, patience, None)[0]
+        checked, error = calibration.recall(found, chosen, truth)
+        predicted = float(np.interp(patience, self._curve[:, 0], self._curve[:, 1]))
+        return {"patience": patience, "predicted": predicted, "measured": checked, "error": error}
+
+    def _reduce(self, reduction: Reduction) -> None:
+        """Take a reduction, and the kernels' form of it."""
+        centre, length = reduction.centre.astype(np.float32), np.float32(reduction.length)
+        self._reduction = reduction
+        self._space = Space(METRIC_CODES[self._metric], centre, length)
+
+    def _follow(self, curve: Curve, calibrated: int) -> None:
+        """Take a curve that was found for so many rows, and the patience that it tells."""
+        self._curve, self._calibrated = curve, calibrated
+        told = calibration.patience_for(curve, self._options.recall)
+        self.patience = self._options.patience or told
+
+    @property
+    def _iterations(self) -> int:
+        return 0 if self._options.family == "pairs" else ITERATIONS
+
+    def _draw(self) -> npt.NDArray[np.float32]:
+        """The normals of a random family, (trees, depths, width); without depths of another."""
+        width = self._dim + (self._metric is Metric.INNER_PRODUCT)
+        draw, trees = FAMILIES[self._options.family], self._options.num_trees
+        if draw is None:
+            return np.empty((trees, 0, width), dtype=np.float32)
+        normals = draw(trees * MOST_DEPTH, width, self._options.seed)
+        return np.ascontiguousarray(normals).reshape(trees, MOST_DEPTH, width)
+
+    def _calibrate(self, rows: RowView, target: float | None = None) -> None:
+        target = max(self._options.recall, 0.95) if target is None else target
+        chosen = calibration.sample_rows(len(rows.matrix), self._options.seed)
+        truth = calibration.nearest(rows, chosen, self._space.metric)
+        queries = rows.matrix[chosen]
+
+        def find(patience: int) -> npt.NDArray[np.int64]:
+            return self._find(rows, queries, calibration.K + 1, patience, None)[0]
+
+        self._follow(calibration.measure(find, chosen, truth, target), len(rows.matrix))
+
+    def _find(
+        self, rows: RowView, queries: FloatMatrix, k: int, patience: int, eligible: Eligible | None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        assert self._trees is not None
+        found = np.empty((len(queries), k), dtype=np.int64)
+        scores = np.empty((len(queries), k), dtype=np.float64)
+        mask = EVERYTHING if eligible is None else eligible.mask
+        candidates = self._options.candidates(k)
+
+        def run(piece: slice) -> None:
+            search(
+                self._handle, rows.matrix, mask, queries[piece], patience, candidates, self.way,
+                found[piece], scores[piece],
+            )  # fmt: skip
+
+        if len(queries) <= _PIECE:
+            run(slice(None))
+        else:
+            run_all(run, pieces(len(queries), _PIECE), self.threads)
+        return found, scores

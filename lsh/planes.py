@@ -1,8 +1,18 @@
-"""Families of random hyperplanes through the origin, given by their normals.
+"""Families of hyperplanes.
 
-For two vectors at the angle θ, a random hyperplane puts them on the same side with probability
-1 − θ/π (Charikar 2002, §3). Both families here keep that, plane by plane: every normal is
-uniformly distributed over directions.
+``gaussian``, ``orthogonal``
+    Random planes through the origin, the same for all nodes of a tree at one depth, as in an LSH
+    Forest (Bawa, Condie & Ganesan 2005). For two vectors at the angle θ, such a plane puts them on
+    the same side with probability 1 − θ/π (Charikar 2002, §3), whatever the data are; both
+    families keep that, plane by plane: every normal is uniformly distributed over directions.
+``pairs``
+    Of each node: between two of its rows, drawn at random, through the middle between them (as
+    Annoy's trees have them, Bernhardsson 2015). Follows the data; nothing is guaranteed.
+``adapted``
+    Of each node: between the two means that Lloyd's algorithm finds for a sample of its rows
+    (2-means trees: Verma, Kpotufe & Dasgupta 2009, "Which spatial partition trees are adaptive to
+    intrinsic dimension?"). Cuts where the data are thin, and adapts to their intrinsic dimension
+    in their sense; no guarantee for a pair of vectors.
 """
 
 from __future__ import annotations
@@ -14,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 Normals = npt.NDArray[np.float32]
+Draw = Callable[[int, int, int], Normals]
 
 
 def gaussian(count: int, dim: int, seed: int) -> Normals:
@@ -43,6 +54,7 @@ def _unit(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return unit
 
 
-FAMILIES: MappingProxyType[str, Callable[[int, int, int], Normals]] = MappingProxyType(
-    {"gaussian": gaussian, "orthogonal": orthogonal}
+#: Name → what draws its normals; None where each node finds its own among its rows.
+FAMILIES: MappingProxyType[str, Draw | None] = MappingProxyType(
+    {"adapted": None, "pairs": None, "orthogonal": orthogonal, "gaussian": gaussian}
 )

@@ -229,7 +229,7 @@ def test_database_commands(folder: Path, capfd: pytest.CaptureFixture[str]) -> N
         (["build", "item2vec", "-o", "dim=0"], 2, "dim is a whole number of at least 1"),
         (["build", "item2vec", "--gap", "-1"], 2, "gap is a number of seconds above 0"),
         (["publish", "--to", "lhs:x"], 2, "Did you mean 'lsh'"),
-        (["publish", "--to", "lsh:x?tabels=3"], 2, "Did you mean 'tables'"),
+        (["publish", "--to", "lsh:x?trese=3"], 2, "Did you mean 'trees'"),
         (["ingest"], 2, "Name a MovieLens folder"),
         (["ingest", "nowhere"], 3, "There is no folder nowhere"),
         (["import", "nothing.npz"], 3, "nothing.npz"),

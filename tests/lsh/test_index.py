@@ -1,16 +1,22 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from itemspace.core.eligible import Eligible
 from itemspace.core.errors import CorruptData, InvalidOption
 from itemspace.core.metric import Metric
+from itemspace.core.scoring import score_rows
 from itemspace.core.vectors import RowView, unit_rows
 from itemspace.lsh import HyperplaneLSH, LSHOptions
+from itemspace.lsh.buckets import blocks_in_order
+from itemspace.lsh.lanes import AVX2, PORTABLE, VNNI
+from itemspace.lsh.planes import FAMILIES
 from itemspace.lsh.reductions import Reduction
 
 RNG = np.random.default_rng(11)
@@ -51,59 +57,118 @@ def recall(found: np.ndarray, truth: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("metric", list(Metric))
-@pytest.mark.parametrize("family", ["gaussian", "orthogonal"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_finds_most_of_the_nearest(metric: Metric, family: str) -> None:
     matrix = clustered(20_100)
     matrix, queries = matrix[:20_000], matrix[20_000:]
     found, _ = built(matrix, metric, family=family).search(view(matrix), queries, 10)
-    assert recall(found, true_nearest(queries, matrix, metric, 10)) > 0.95
+    assert recall(found, true_nearest(queries, matrix, metric, 10)) > 0.9
 
 
 @pytest.mark.parametrize("metric", list(Metric))
-def test_with_endless_patience_it_is_exact(metric: Metric) -> None:
+@pytest.mark.parametrize(("family", "trees"), [("adapted", 1), ("pairs", 2), ("orthogonal", 3)])
+def test_with_endless_patience_it_is_exact(metric: Metric, family: str, trees: int) -> None:
     matrix = clustered(2000)
-    index = built(matrix, metric, bits=6, tables=2, patience=10**9)
+    index = built(matrix, metric, family=family, trees=trees, bucket=32, patience=10**9, rerank=200)
     found, scores = index.search(view(matrix), matrix[:50] * 1.01, 10)
-    assert recall(found, true_nearest(matrix[:50] * 1.01, matrix, metric, 10)) == 1
+    truth = true_nearest(matrix[:50] * 1.01, matrix, metric, 10)
+    assert recall(found, truth) == 1
     assert np.all(scores[:, :-1] >= scores[:, 1:])
+    for query, rows, line in zip(matrix[:50] * np.float32(1.01), found, scores, strict=True):
+        assert np.array_equal(line, score_rows(query, matrix, rows, metric))
 
 
 def test_more_patience_finds_more() -> None:
     matrix = RNG.standard_normal((20_000, 24)).astype(np.float32)
     truth = true_nearest(matrix[:100], matrix, Metric.COSINE, 10)
     shares = []
-    for patience in (1, 30, 1000):
+    for patience in (1, 10, 1000):
         index = built(matrix, patience=patience)
         shares.append(recall(index.search(view(matrix), matrix[:100], 10)[0], truth))
-    assert shares[0] + 0.1 < shares[1] < shares[2] - 0.05
+    assert shares[0] + 0.05 < shares[1] < shares[2] - 0.05
 
 
-def test_added_in_parts_as_at_once() -> None:
-    matrix = clustered(3000)
-    parts = HyperplaneLSH(24, Metric.COSINE, LSHOptions(bits=8))
-    for start, end in ((0, 1000), (1000, 1001), (1001, 3000)):
-        parts.add(view(matrix[:end]), start)
-    whole = built(matrix, bits=8)
-    for one, other in zip(
-        parts.search(view(matrix), matrix, 5),
-        whole.search(view(matrix), matrix, 5),
-        strict=True,
+@pytest.mark.parametrize("kind", [clustered, lambda n: RNG.standard_normal((n, 24))])
+def test_the_recall_asked_for_is_what_is_found(kind: Callable[[int], np.ndarray]) -> None:
+    """Within four standard errors, of the sample that it was found from and of this one."""
+    matrix = kind(20_500).astype(np.float32)
+    matrix, queries = matrix[:20_000], matrix[20_000:]
+    truth = true_nearest(queries, matrix, Metric.COSINE, 10)
+    for asked in (0.8, 0.95):
+        index = built(matrix, recall=asked)
+        found = recall(index.search(view(matrix), queries, 10)[0], truth)
+        told = index.tune(view(matrix), asked)
+        assert told["predicted"] >= asked
+        # With a patience of 1, more may be found than was asked for.
+        for measured in (found, told["measured"]):
+            assert measured > asked - 0.06
+            assert measured < asked + 0.06 or told["patience"] == 1
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("family", ["adapted", "gaussian"])
+def test_added_one_after_another_all_are_found(metric: Metric, family: str) -> None:
+    """Every row is in one bucket of each tree, and no bucket holds more than twice its share."""
+    matrix = clustered(5000)
+    options = {"family": family, "trees": 2, "bucket": 32, "patience": 10**9, "rerank": 5000}
+    index = HyperplaneLSH(24, metric, LSHOptions(**options))
+    for start, end in ((0, 500), (500, 501), (501, 2000), (2000, 5000)):
+        index.add(view(matrix[:end]), start)
+    assert_whole(index, 5000)
+    assert index.describe()["largest_bucket"] < 64
+    truth = true_nearest(matrix[:50], matrix, metric, 10)
+    assert recall(index.search(view(matrix), matrix[:50], 10)[0], truth) == 1
+
+
+def assert_whole(index: HyperplaneLSH, rows: int) -> None:
+    trees = index._trees
+    assert trees is not None
+    buckets = trees.buckets
+    order = blocks_in_order(buckets)
+    assert len(set(order.tolist())) == len(order)
+    held = buckets.rows[order]
+    found, times = np.unique(held[held >= 0], return_counts=True)
+    assert found.tolist() == list(range(rows))
+    assert set(times.tolist()) == {len(trees.forest.roots)}
+    assert buckets.sizes[: buckets.counts[1]].sum() == rows * len(trees.forest.roots)
+
+
+def test_equal_rows_make_one_large_bucket() -> None:
+    matrix = np.vstack([np.ones((3000, 8)), clustered(3000, 8)]).astype(np.float32)
+    index = built(matrix, bucket=16)
+    assert_whole(index, 6000)
+    assert index.describe()["largest_bucket"] >= 3000
+    index.add(view(np.vstack([matrix, matrix]).astype(np.float32)), 6000)
+    assert_whole(index, 12000)
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_threads_change_nothing(metric: Metric) -> None:
+    matrix = clustered(40_000)
+    one, three = (built(matrix, metric, threads=threads) for threads in (1, 3))
+    for mine, other in zip(one._trees.forest, three._trees.forest, strict=True):
+        assert np.array_equal(mine, other)
+    for mine, other in zip(one._trees.buckets, three._trees.buckets, strict=True):
+        assert np.array_equal(mine, other)
+    queries = matrix[:100]
+    for mine, other in zip(
+        one.search(view(matrix), queries, 5), three.search(view(matrix), queries, 5), strict=True
     ):
-        assert np.array_equal(one, other)
+        assert np.array_equal(mine, other)
 
 
-def test_bits_follow_the_number_of_rows() -> None:
-    matrix = clustered(20_000)
-    index = HyperplaneLSH(24, Metric.COSINE, LSHOptions())
-    seen = []
-    for end in range(1000, 20_001, 1000):
-        index.add(view(matrix[:end]), end - 1000)
-        seen.append(index.describe()["bits"])
-    assert seen[0] == 8
-    assert seen == sorted(seen)
-    assert abs(seen[-1] - LSHOptions().bits_for(20_000)) < 2
-    truth = true_nearest(matrix[:100], matrix, Metric.COSINE, 10)
-    assert recall(index.search(view(matrix), matrix[:100], 10)[0], truth) > 0.95
+@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("dim", [1, 4, 7, 24, 33])
+def test_every_way_to_sum_up_gives_the_same(metric: Metric, dim: int) -> None:
+    matrix = RNG.standard_normal((5000, dim)).astype(np.float32)
+    index = built(matrix, metric)
+    found = []
+    for way in (VNNI, AVX2, PORTABLE):
+        index.way = way
+        found.append(index.search(view(matrix), matrix[:100], 10))
+    for other in found[1:]:
+        assert np.array_equal(found[0][0], other[0])
+        assert np.array_equal(found[0][1], other[1])
 
 
 @pytest.mark.parametrize("metric", list(Metric))
@@ -122,9 +187,9 @@ def test_only_eligible_rows_come_back() -> None:
     matrix = clustered(5000)
     index = built(matrix)
     for share in (0.5, 0.05, 0.0):
-        eligible = RNG.random(5000) < share
+        eligible = Eligible(RNG.random(5000) < share)
         found, _ = index.search(view(matrix), matrix[:50], 10, eligible)
-        assert eligible[found[found >= 0]].all()
+        assert eligible.mask[found[found >= 0]].all()
         if share == 0.5:
             assert (found >= 0).all()
         if share == 0.0:
@@ -158,43 +223,84 @@ def test_degenerate_data(metric: Metric, matrix: np.ndarray) -> None:
         assert len(set(chosen)) == len(chosen)
 
 
-def test_saved_and_loaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("family", ["adapted", "orthogonal"])
+def test_saved_and_loaded(tmp_path: Path, metric: Metric, family: str) -> None:
     matrix = clustered(3000)
-    for metric in Metric:
-        folder = tmp_path / metric
-        folder.mkdir()
-        index = built(matrix, metric)
-        index.save(folder)
-        other = HyperplaneLSH(24, metric, LSHOptions())
-        other.load(folder, 3000)
-        assert other.describe() == index.describe()
-        expected = index.search(view(matrix), matrix[:20], 5)
-        assert np.array_equal(other.search(view(matrix), matrix[:20], 5)[0], expected[0])
-        for dim, tables, count in ((23, 8, 3000), (24, 7, 3000), (24, 8, 2999)):
-            with pytest.raises(CorruptData):
-                HyperplaneLSH(dim, metric, LSHOptions(tables=tables)).load(folder, count)
+    index = built(matrix[:2000], metric, family=family, bucket=32)
+    index.add(view(matrix), 2000)
+    index.save(tmp_path)
+    options = LSHOptions(family=family, bucket=32)
+    other = HyperplaneLSH(24, metric, options)
+    other.load(tmp_path, 3000)
+    assert other.describe() == index.describe()
+    assert_whole(other, 3000)
+    for mine, theirs in zip(
+        index.search(view(matrix), matrix[:20], 5),
+        other.search(view(matrix), matrix[:20], 5),
+        strict=True,
+    ):
+        assert np.array_equal(mine, theirs)
+    more = clustered(3300)
+    other.add(view(more), 3000)
+    assert_whole(other, 3300)
+    for dim, trees, count in ((23, None, 3000), (24, 7, 3000), (24, None, 1999)):
+        with pytest.raises(CorruptData):
+            HyperplaneLSH(dim, metric, replace(options, trees=trees)).load(tmp_path, count)
 
 
-@pytest.mark.parametrize("name", ["planes", "rows", "starts", "reduction"])
+FILES = ["planes", "offsets", "weights", "children", "roots", "centres", "steps"]
+FILES += ["sizes", "depths", "codes", "rows", "biases", "curve", "reduction"]
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_files_of_another_shape_are_refused(tmp_path: Path, name: str) -> None:
-    index = built(clustered(3000), Metric.EUCLIDEAN)
+    index = built(clustered(3000), Metric.EUCLIDEAN, bucket=64)
     index.save(tmp_path)
     good = np.load(tmp_path / f"{name}.npy")
-    worst = np.inf if good.dtype.kind == "f" else 10**8
-    for bad in (good[..., :-1], good.astype(np.int16), np.full_like(good, worst), good[None]):
+    bads = [good[..., :-1], good.astype(np.int16), good[None], good[:0]]
+    if good.dtype == np.int32:
+        bads += [np.full_like(good, 10**8), np.full_like(good, -(10**8))]
+    for bad in bads:
+        if np.array_equal(bad, good) and bad.dtype == good.dtype:
+            continue
         np.save(tmp_path / f"{name}.npy", bad)
         with pytest.raises(CorruptData):
-            HyperplaneLSH(24, Metric.EUCLIDEAN, LSHOptions()).load(tmp_path, 3000)
+            HyperplaneLSH(24, Metric.EUCLIDEAN, LSHOptions(bucket=64)).load(tmp_path, 3000)
+
+
+def test_trees_that_share_a_branch_are_refused(tmp_path: Path) -> None:
+    """A search of such nodes could take for ever."""
+    index = built(clustered(3000), bucket=32)
+    index.save(tmp_path)
+    children = np.load(tmp_path / "children.npy")
+    for change in ((0, 0), (5, 1)):
+        bad = children.copy()
+        bad[change] = children[2, 1]
+        np.save(tmp_path / "children.npy", bad)
+        with pytest.raises(CorruptData, match="damaged"):
+            HyperplaneLSH(24, Metric.COSINE, LSHOptions(bucket=32)).load(tmp_path, 3000)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("tables", 0), ("tables", 257), ("bits", 0), ("bits", 25), ("patience", 0), ("seed", -1)],
+    [
+        ("trees", 0),
+        ("trees", 65),
+        ("bucket", 15),
+        ("recall", 0.0),
+        ("recall", 1.0),
+        ("recall", float("nan")),
+        ("patience", 0),
+        ("rerank", 0),
+        ("threads", 0),
+        ("seed", -1),
+    ],
 )
-def test_options_out_of_range(name: str, value: int) -> None:
+def test_options_out_of_range(name: str, value: float) -> None:
     with pytest.raises(InvalidOption, match=name):
         replace(LSHOptions(), **{name: value})
-    with pytest.raises(InvalidOption, match="gaussian, orthogonal"):
+    with pytest.raises(InvalidOption, match="orthogonal, gaussian"):
         LSHOptions(family="magic")
 
 

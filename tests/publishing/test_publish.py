@@ -65,11 +65,11 @@ def test_a_relative_url_opens_from_anywhere(
     shop: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    publish(shop, vectors(), "lsh:published?tables=4")
+    publish(shop, vectors(), "lsh:published?trees=2")
     monkeypatch.chdir("/")
     with Space.open(shop) as space:
         assert len(space.retriever) == 20
-        assert "tables=4" in str(space.retriever.url)
+        assert "trees=2" in str(space.retriever.url)
 
 
 def test_builds(shop: Catalog, tmp_path: Path) -> None:
@@ -110,9 +110,9 @@ def test_nothing_is_published_by_halves(shop: Catalog, tmp_path: Path) -> None:
     with pytest.raises(EmptyInput):
         publish(shop, VectorSet(Ids([]), np.empty((0, 4))), f"exact:{tmp_path}/published")
     with pytest.raises(UnknownParameter):
-        publish(shop, vectors(), f"lsh:{tmp_path}/published?tabels=3")
+        publish(shop, vectors(), f"lsh:{tmp_path}/published?trese=3")
     with pytest.raises(InvalidURL, match="ends with its process"):
-        publish(shop, vectors(), "lsh://?tables=4")
+        publish(shop, vectors(), "lsh://?trees=2")
     with pytest.raises(UnknownSpace):
         Space.open(shop)
     with shop.engine.connect() as connection:

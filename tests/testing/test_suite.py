@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from itemspace.adapters import exact, registry
 from itemspace.adapters.in_process import InProcessBackend
-from itemspace.adapters.index import Mask
 from itemspace.core.capabilities import Capabilities
+from itemspace.core.eligible import Eligible
 from itemspace.core.vectors import RowView
 from itemspace.testing import RetrieverSuite
 
@@ -74,7 +74,7 @@ class LyingIndex(exact.NoIndex):
     tail_limit = 0
     scan_limit = 0
 
-    def search(self, rows: RowView, queries: Any, k: int, eligible: Mask | None) -> Any:
+    def search(self, rows: RowView, queries: Any, k: int, eligible: Eligible | None) -> Any:
         found, scores = super().search(rows, queries, k, eligible)
         found[:] = range(k)
         return found, scores

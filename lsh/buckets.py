@@ -1,0 +1,282 @@
+"""Buckets: blocks of sixteen rows as codes of 7 bits, of what they differ by from their centre.
+
+A row x' of a bucket with the centre c is about c + s (u − 64), with the bucket's step
+s = max |x' − c| / 63 and u its code, 1 to 127: a scalar quantiser whose range follows the bucket,
+which is much narrower than all rows. (The last coordinate that :mod:`.reductions` adds to rows
+for their planes has no code: products with a query don't need it.)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.jit import fast_kernel, kernel
+from ..core.vectors import FloatMatrix
+from .growing import Floats, Forest, Int32s, Int64s, Space, Whole, find_bucket, map_row, split
+from .lanes import GROUP, LANES
+
+Codes = npt.NDArray[np.uint8]
+Blocks = npt.NDArray[np.int32]
+
+MIDDLE, MOST = 64, 127
+#: What a block's biases are where the metric needs none.
+NO_BIAS = np.zeros((1, LANES), dtype=np.float32)
+
+
+class Buckets(NamedTuple):
+    """The buckets of all trees, and the blocks that they consist of.
+
+    Arrays have room for more; ``counts`` says how much of it is used.
+    """
+
+    centres: FloatMatrix
+    """(buckets, dim)."""
+    steps: Floats
+    """(buckets,)."""
+    sizes: Int32s
+    """(buckets,): how many rows."""
+    depths: Int32s
+    """(buckets,): from which of a random family's planes on it can be split."""
+    first: Int32s
+    """(buckets,): its first block, or -1."""
+    following: Int32s
+    """(blocks,): the bucket's next block, or -1."""
+    codes: Codes
+    """(blocks, groups, 16, 4), see :mod:`.lanes`; groups · 4 ≥ dim."""
+    rows: Blocks
+    """(blocks, 16): rows; -1 where there is none."""
+    biases: FloatMatrix
+    """(blocks, 16): ‖c‖² − ‖x'‖² under the Euclidean metric, or :data:`NO_BIAS`."""
+    counts: Int64s
+    """How many nodes, buckets and blocks are in use, and the first of the blocks that were given
+    back, or -1."""
+
+
+#: The places of ``counts``.
+NODES, BUCKETS, BLOCKS, FREE = 0, 1, 2, 3
+
+
+@fast_kernel
+def fill(
+    space: Space,
+    matrix: FloatMatrix,
+    norms: Floats,
+    members: Int32s,
+    bucket: Whole,
+    block: Whole,
+    buckets: Buckets,
+) -> None:
+    """Make a bucket of rows, in ``block`` and those that follow it already."""
+    dim, width = matrix.shape[1], matrix.shape[1] + (space.metric == 1)
+    centre, mapped = buckets.centres[bucket], np.empty(width, dtype=np.float32)
+    sums, most = np.zeros(dim), np.float32(0)
+    for at in range(len(members)):
+        map_row(space, matrix, norms, members[at], mapped)
+        for j in range(dim):
+            sums[j] += mapped[j]
+    for j in range(dim):
+        centre[j] = sums[j] / max(1, len(members))
+    for at in range(len(members)):
+        map_row(space, matrix, norms, members[at], mapped)
+        for j in range(dim):
+            most = max(most, abs(mapped[j] - centre[j]))
+    buckets.steps[bucket], buckets.sizes[bucket] = most / (MOST - MIDDLE), len(members)
+    buckets.first[bucket] = block if len(members) else -1
+    lane, used = 0, len(members) % LANES or LANES  # only the first block may have lanes to spare
+    for at in range(len(members)):
+        if lane == used:
+            block, lane, used = buckets.following[block], 0, LANES
+        if lane == 0:
+            buckets.rows[block] = -1
+        _put(space, matrix, norms, members[at], bucket, block, lane, mapped, buckets)
+        lane += 1
+
+
+@fast_kernel
+def _put(
+    space: Space,
+    matrix: FloatMatrix,
+    norms: Floats,
+    row: Whole,
+    bucket: Whole,
+    block: Whole,
+    lane: Whole,
+    mapped: Floats,
+    buckets: Buckets,
+) -> None:
+    """Write a row into a lane; what lies outside the bucket's range is cut off."""
+    map_row(space, matrix, norms, row, mapped)
+    centre, step, codes = buckets.centres[bucket], buckets.steps[bucket], buckets.codes[block]
+    inverse = np.float32(1) / step if step > 0 else np.float32(0)
+    bias = 0.0
+    for j in range(len(centre)):
+        code = np.rint((mapped[j] - centre[j]) * inverse) + np.float32(MIDDLE)
+        code = min(max(code, np.float32(0)), np.float32(MOST))
+        codes[j // GROUP, lane, j % GROUP] = np.uint8(code)
+        bias += (np.float64(centre[j]) - mapped[j]) * (np.float64(centre[j]) + mapped[j])
+    buckets.rows[block, lane] = row
+    if space.metric == 2:
+        buckets.biases[block, lane] = bias
+
+
+@kernel
+def fill_all(
+    space: Space,
+    matrix: FloatMatrix,
+    norms: Floats,
+    order: Int32s,
+    ends: Int32s,
+    first: int,
+    last: int,
+    base: int,
+    buckets: Buckets,
+) -> None:
+    """Fill a tree's buckets ``first`` to ``last``: bucket b, numbered from ``base``, ends at
+    ``ends[b]``."""
+    for at in range(first, last):
+        start = ends[at - 1] if at else 0
+        block = buckets.first[base + at]
+        fill(space, matrix, norms, order[start : ends[at]], base + at, block, buckets)
+
+
+@kernel
+def insert(
+    space: Space,
+    matrix: FloatMatrix,
+    norms: Floats,
+    start: int,
+    forest: Forest,
+    buckets: Buckets,
+    drawn: npt.NDArray[np.float32],
+    iterations: int,
+    limit: int,
+    seed: int,
+) -> int:
+    """Put the rows from ``start`` on into their bucket of every tree.
+
+    A bucket that comes to hold ``limit`` rows, or twice, four times, … as many, is split if it can
+    be. Returns the first row for which there may be too little room; the caller then makes room.
+    """
+    dim = matrix.shape[1]
+    mapped = np.empty(dim + (space.metric == 1), dtype=np.float32)
+    counts, trees = buckets.counts, len(forest.roots)
+    plane, facts = np.empty_like(mapped), np.empty(2, dtype=np.float32)
+    for row in range(start, len(matrix)):
+        room = min(len(forest.offsets) - counts[NODES], len(buckets.steps) - counts[BUCKETS])
+        if room < trees or len(buckets.following) - counts[BLOCKS] < 2 * trees:
+            return row
+        for tree in range(trees):
+            map_row(space, matrix, norms, row, mapped)
+            bucket, parent, side = find_bucket(forest, tree, mapped)
+            size = buckets.sizes[bucket]
+            block = buckets.first[bucket]
+            lane = size % LANES
+            if lane == 0:
+                fresh = _take_block(buckets)
+                buckets.following[fresh], buckets.first[bucket] = block, fresh
+                buckets.rows[fresh] = -1
+                block = fresh
+            _put(space, matrix, norms, row, bucket, block, lane, mapped, buckets)
+            size += 1
+            buckets.sizes[bucket] = size
+            if size >= limit and size % limit == 0 and (size // limit) & (size // limit - 1) == 0:
+                members = _members(buckets, bucket)
+                middle, deeper = split(
+                    space, matrix, norms, members, 0, size, drawn[tree], buckets.depths[bucket],
+                    iterations, seed, plane, facts,
+                )  # fmt: skip
+                if middle > 0:
+                    node = counts[NODES]
+                    counts[NODES] += 1
+                    forest.planes[node] = plane
+                    forest.offsets[node], forest.weights[node] = facts[0], facts[1]
+                    if parent >= 0:
+                        forest.children[parent, side] = node
+                    else:
+                        forest.roots[tree] = node
+                    _divide(space, matrix, norms, members, middle, bucket, deeper, buckets)
+                    forest.children[node, 0] = -1 - bucket
+                    forest.children[node, 1] = -counts[BUCKETS]
+    return len(matrix)
+
+
+@kernel
+def _take_block(buckets: Buckets) -> Whole:
+    counts = buckets.counts
+    if counts[FREE] >= 0:
+        block = counts[FREE]
+        counts[FREE] = buckets.following[block]
+    else:
+        block = counts[BLOCKS]
+        counts[BLOCKS] += 1
+    return np.int64(block)
+
+
+@kernel
+def _members(buckets: Buckets, bucket: Whole) -> Int32s:
+    """The rows of a bucket, ascending."""
+    found = np.empty(buckets.sizes[bucket], dtype=np.int32)
+    filled, block = 0, buckets.first[bucket]
+    while block >= 0:
+        for lane in range(LANES):
+            if buckets.rows[block, lane] >= 0:
+                found[filled] = buckets.rows[block, lane]
+                filled += 1
+        block = buckets.following[block]
+    return np.sort(found)
+
+
+@kernel
+def _divide(
+    space: Space,
+    matrix: FloatMatrix,
+    norms: Floats,
+    members: Int32s,
+    middle: Whole,
+    bucket: Whole,
+    depth: Whole,
+    buckets: Buckets,
+) -> None:
+    """Side 0 stays in a bucket, side 1 becomes a new one."""
+    counts = buckets.counts
+    block, other = buckets.first[bucket], counts[BUCKETS]
+    counts[BUCKETS] += 1
+    for half in range(2):
+        part = members[middle:] if half else members[:middle]
+        which = other if half else bucket
+        # As many blocks as it needs off the old chain; what is short comes from elsewhere.
+        head, last = np.int64(-1), np.int64(-1)
+        for _ in range(-(-len(part) // LANES)):
+            taken = np.int64(block)
+            if taken >= 0:
+                block = buckets.following[taken]
+            else:
+                taken = _take_block(buckets)
+            if last >= 0:
+                buckets.following[last] = taken
+            else:
+                head = taken
+            last = taken
+        buckets.following[last] = -1
+        fill(space, matrix, norms, part, which, head, buckets)
+        buckets.depths[which] = depth
+    while block >= 0:
+        following = buckets.following[block]
+        buckets.following[block], counts[FREE] = counts[FREE], block
+        block = following
+
+
+@kernel
+def blocks_in_order(buckets: Buckets) -> Int32s:
+    """The blocks in use: those of the first bucket, then those of the second, …."""
+    found, filled = np.empty(buckets.counts[BLOCKS], dtype=np.int32), 0
+    for bucket in range(buckets.counts[BUCKETS]):
+        block = buckets.first[bucket]
+        while block >= 0:
+            found[filled] = block
+            filled += 1
+            block = buckets.following[block]
+    return found[:filled]
