@@ -1,12 +1,13 @@
-"""A folder of index generations: each written whole, one current, swapped by a rename."""
+"""A folder of index generations: each written whole, one current, with a journal of changes."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,11 +18,18 @@ from ..core.errors import (
     CorruptData,
     InvalidURL,
 )
-from ..core.storage import open_directory, sync, verify_directory, write_directory
+from ..core.storage import (
+    open_directory,
+    read_manifest,
+    sync,
+    verify_directory,
+    write_directory,
+)
+from .journal import Journal
 from .locks import WriterLock
 from .row_store import RowStore
 
-FORMAT = 1
+FORMAT = 2
 _CURRENT = "CURRENT"
 _LOCK = "lock"
 _GENERATION = re.compile(r"\.?generation-(?P<number>\d{6,})(\.[0-9a-f]+\.tmp)?")
@@ -29,10 +37,12 @@ T = TypeVar("T")
 
 
 class Generations:
-    """``folder/CURRENT`` names the generation that counts; a flush writes the next one.
+    """``folder/CURRENT`` names the generation that counts.
 
-    Killed at any moment, the folder still names the last whole generation; leftovers go with the
-    next write. Readers keep the files that they have opened (POSIX).
+    A flush appends to that generation's journal, or writes the next generation, with an empty one.
+    Killed at any moment, the folder holds the state of the last flush that returned, or of the one
+    that was going on; leftovers go with the next generation. Readers keep the files that they have
+    opened (POSIX).
     """
 
     def __init__(self, folder: Path | None, scheme: str) -> None:
@@ -44,6 +54,7 @@ class Generations:
             )
         self.folder, self._kind = folder, f"index:{scheme}"
         self._lock: WriterLock | None = None
+        self._journal: Journal | None = None
 
     def claim(self) -> None:
         """Make the folder and lock it for writing; refuse one that is in use."""
@@ -83,16 +94,31 @@ class Generations:
             self._lock = None
 
     def read(self) -> tuple[dict[str, Any], RowStore, Path]:
-        """Meta, rows, and the folder of the index's own files, of the current generation."""
+        """Meta, rows with the journal's changes, and the folder of the index's own files.
+
+        The index knows the rows of the generation, which come before those of the journal.
+        """
         generation = self.current()
         try:
             meta, arrays = open_directory(generation, self._kind, FORMAT)
-            return meta, RowStore.from_arrays(arrays), generation / "index"
+            checksum = read_manifest(generation, self._kind, FORMAT)["sha256"]
+            store = RowStore.from_arrays(arrays)
+            self._journal, changes = Journal.read(
+                generation,
+                checksum,
+                store.matrix.shape[1],
+                store.all_ids().kind,
+                writable=self._lock is not None,
+            )
+            store.apply(changes)
+            return meta, store, generation / "index"
         except CorruptData:
             raise
         except (KeyError, ValueError) as error:
             raise CorruptData(
-                f"{generation} is not a whole index: {error}.", path=str(generation)
+                f"{generation} is not a whole index: {error}; restore the index's folder from a "
+                "backup or build it again.",
+                path=str(generation),
             ) from error
 
     def steadily(self, read: Callable[[], T]) -> T:
@@ -123,8 +149,31 @@ class Generations:
         return self.folder / name
 
     def verify(self) -> str:
-        """Compare every byte of the current generation with its checksums."""
+        """Compare every byte of the current generation with its checksums.
+
+        Its journal is compared whenever it is read.
+        """
         return verify_directory(self.current(), self._kind, FORMAT)
+
+    def append(self, store: RowStore) -> bool:
+        """Make the changes of a store durable in the current generation's journal.
+
+        False where the journal is ended, or would get too long: :meth:`write` a generation.
+        """
+        journal = self._journal
+        if journal is None or not journal.has_room(store):
+            return False
+        # Ended, unless it is known that they went in, and once.
+        self._journal = None
+        with self._writing():
+            journal.append(store.changes())
+        store.settle()
+        self._journal = journal
+        return True
+
+    def end_journal(self) -> None:
+        """Let the next flush write a generation: changes alone no longer tell its state."""
+        self._journal = None
 
     def write(
         self, meta: Mapping[str, Any], store: RowStore, save: Callable[[Path], None] | None
@@ -139,20 +188,30 @@ class Generations:
         found = (_GENERATION.fullmatch(path.name) for path in self.folder.iterdir())
         numbers = [int(match["number"]) for match in found if match]
         path = self.folder / f"generation-{max(numbers, default=0) + 1:06d}"
-        try:
-            write_directory(path, self._kind, FORMAT, store.to_arrays(), meta, save_index)
+        with self._writing():
+            arrays = store.to_arrays()
+            checksum = write_directory(path, self._kind, FORMAT, arrays, meta, save_index)
+            journal = Journal.create(path, checksum)
+            sync(path)
             pointer = self.folder / f".{_CURRENT}.tmp"
             pointer.write_text(path.name, encoding="utf-8")
             sync(pointer)
             pointer.rename(self.folder / _CURRENT)
             sync(self.folder)
-        except OSError as error:
-            raise BackendUnavailable(
-                f"Cannot write to {self.folder}: {error}; the last flushed state stands."
-            ) from error
+        store.settle()
+        self._journal = journal
         for leftover in self.folder.iterdir():
             if _GENERATION.fullmatch(leftover.name) and leftover != path:
                 shutil.rmtree(leftover, ignore_errors=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise BackendUnavailable(
+                f"Cannot write to {self.folder}: {error}; the last flushed state stands."
+            ) from error
 
     def _not_found(self) -> BackendNotFound:
         here = "no index" if os.path.lexists(self.folder) else "nothing"

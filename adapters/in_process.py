@@ -102,23 +102,27 @@ class InProcessDriver:
             self._index.capabilities, persistent=place is not None
         )
         self._final = bool(getattr(self._index, "gives_final_scores", False))
+        self._removes = hasattr(self._index, "remove")
         self._indexed = 0
         self._lock = ReadWriteLock()
         self._revision: object = object()
         self._alive: Eligible | None = None
-        self._dirty = False
+        self._dirty = True
 
     def load_index(self, folder: Path, indexed: int) -> None:
-        """Take the index of the first ``indexed`` rows from its files."""
+        """Take the index of the first ``indexed`` rows from its files; add those that follow."""
+        self._indexed = indexed
         if indexed:
             self._index.load(folder, indexed)
-        self._indexed = indexed
+            self._forget(self._store.replayed_dead)
+            self._add_long_tail()
+        self._dirty = False
 
     # -- writing -----------------------------------------------------------------------------
 
     def upsert(self, ids: Ids, vectors: FloatMatrix) -> None:
         with self._lock.write():
-            self._store.upsert(ids, vectors)
+            self._forget(self._store.upsert(ids, vectors))
             self._changed()
             if self._place is None:
                 self._drop_dead_rows()
@@ -127,24 +131,25 @@ class InProcessDriver:
     def delete(self, ids: Ids) -> int:
         with self._lock.write():
             gone = self._store.delete(ids)
-            if gone:
+            if len(gone):
+                self._forget(gone)
                 self._changed()
-            return gone
+            return len(gone)
 
     def flush(self) -> None:
-        if self._place is None or not self._dirty:
-            return
         with self._lock.write():
+            if self._place is None or not self._dirty:
+                return
             self._drop_dead_rows()
             self._add_long_tail()
-            meta = {
-                "metric": self.metric.value,
-                "options": asdict(self._options),
-                "indexed": self._indexed,
-            }
-            save = self._index.save if self._indexed else None
-            self._place.write(meta, self._store, save)
-            self._changed()
+            if not self._place.append(self._store):
+                meta = {
+                    "metric": self.metric.value,
+                    "options": asdict(self._options),
+                    "indexed": self._indexed,
+                }
+                save = self._index.save if self._indexed else None
+                self._place.write(meta, self._store, save)
             self._dirty = False
 
     def close(self) -> None:
@@ -155,13 +160,32 @@ class InProcessDriver:
         if self._place is not None:
             self._place.remove()
 
+    def _forget(self, dead: Rows) -> None:
+        """Take rows out of an index that can be told; one that misses some is made anew."""
+        gone = dead[dead < self._indexed]
+        if self._removes and len(gone):
+            indexed = self._row_view(self._indexed)
+            if not self._index.remove(indexed, gone):  # type: ignore[attr-defined]
+                self._start_over()
+                self._add_long_tail()
+
     def _drop_dead_rows(self) -> None:
         """Start over with the live rows, where too many are dead."""
         dead = len(self._store) - self._store.live
         if dead > DEAD_SHARE * len(self._store) + MOST_DEAD:
             self._store = self._store.compacted()
-            self._index = self._backend.make_index(self.dim, self.metric, self._options)
-            self._indexed = 0
+            self._start_over()
+
+    def _start_over(self) -> None:
+        self._index = self._backend.make_index(self.dim, self.metric, self._options)
+        self._indexed = 0
+        self._changed()
+        self._end_journal()
+
+    def _end_journal(self) -> None:
+        """Rows were renumbered, or an index was trained, which no reader should do again."""
+        if self._place is not None:
+            self._place.end_journal()
 
     def _changed(self) -> None:
         self._revision, self._alive = object(), None
@@ -169,6 +193,8 @@ class InProcessDriver:
 
     def _add_long_tail(self) -> None:
         if len(self._store) - self._indexed > self._index.tail_limit:
+            if not self._indexed:
+                self._end_journal()
             self._index.add(self._row_view(len(self._store)), self._indexed)
             self._indexed = len(self._store)
 
@@ -248,6 +274,7 @@ class InProcessDriver:
         indexed, pushed, fetch = None, None, k
         if eligible is not None:
             tail = tail[eligible.mask[self._indexed :]]
+        if eligible is not None and not (self._removes and eligible is self._alive):
             indexed = eligible.among(self._indexed)
             if self.capabilities.supports_filter:
                 pushed = indexed

@@ -21,7 +21,9 @@ class Index(Protocol):
 
     Rows are numbered from 0 in the order in which :meth:`add` received them and never change.
     An index may have ``gives_final_scores``, True: the scores of :meth:`search` are those of
-    :mod:`itemspace.core.scoring` already, float64, and not worked out again.
+    :mod:`itemspace.core.scoring` already, float64, and not worked out again. And it may have
+    ``remove(rows, gone) -> bool``, which takes rows out, int64 and each once: then it is not asked
+    to leave dead rows out. False: not all were in; it is made anew.
     """
 
     #: ``scores="exact"``: candidates are scored again from the vectors; ``"estimated"``: the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,17 @@ from .scan import Norms, norms_of
 
 Rows = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
+
+
+class Changes(NamedTuple):
+    """What happened to a store: rows came, rows died, those that came too."""
+
+    ids: Ids
+    """Of the rows that came, in their order."""
+    matrix: FloatMatrix
+    """(rows that came, d)."""
+    dead: Rows
+    """The rows that died, as the store numbers them."""
 
 
 class RowStore:
@@ -30,6 +41,9 @@ class RowStore:
         self._added_rows: dict[Any, int] = {}
         self._matrix, self._norms, self._alive = matrix, norms, alive
         self._size = len(ids)
+        self._noted, self._died = self._size, list[Rows]()
+        #: Rows that died in what :meth:`apply` made.
+        self.replayed_dead: Rows = np.empty(0, dtype=np.int64)
         self.live = int(np.count_nonzero(alive))
         # A replaced id stands in the base twice; only its live row may be found.
         self._base_rows = np.flatnonzero(alive) if self.has_dead else None
@@ -117,32 +131,58 @@ class RowStore:
             return self._base
         return self._base.concat(Ids(self._added, self._base.kind))
 
-    def upsert(self, ids: Ids, vectors: FloatMatrix) -> None:
-        """Append rows; the rows that had these ids die."""
-        norms = norms_of(vectors)
-        self.delete(ids)
-        start = self._size
-        if start == 0:
-            self._base = self._base_live = Ids(ids)
-            self._matrix, self._norms = np.array(vectors), norms
-            self._alive = np.ones(len(ids), dtype=np.bool_)
+    def upsert(self, ids: Ids, vectors: FloatMatrix) -> Rows:
+        """Append rows; returns those that had these ids, which die."""
+        died = self.delete(ids)
+        if self._size:
+            self._append(ids, vectors)
         else:
-            self._reserve(start + len(ids))
-            self._matrix[start : start + len(ids)] = vectors
-            self._norms[start : start + len(ids)] = norms
-            self._alive[start : start + len(ids)] = True
-            self._added_rows.update(zip(ids, range(start, start + len(ids)), strict=True))
-            self._added.extend(ids)
-        self._size = start + len(ids)
+            self._base = self._base_live = Ids(ids)
+            self._matrix, self._norms = np.array(vectors), norms_of(vectors)
+            self._alive = np.ones(len(ids), dtype=np.bool_)
+            self._size = len(ids)
         self.live += len(ids)
+        return died
 
-    def delete(self, ids: Ids) -> int:
-        """Mark rows dead; returns how many were alive."""
+    def delete(self, ids: Ids) -> Rows:
+        """Mark rows dead; returns those that were alive."""
         rows = self.rows_of(ids)
         rows = rows[rows >= 0]
-        self._alive[rows] = False
-        self.live -= len(rows)
-        return len(rows)
+        if len(rows):
+            self._alive[rows] = False
+            self._died.append(rows)
+            self.live -= len(rows)
+        return rows
+
+    @property
+    def changed(self) -> int:
+        """How many rows came or died since :meth:`settle`, or since the store was made."""
+        return self._size - self._noted + sum(map(len, self._died))
+
+    def changes(self) -> Changes:
+        """What happened in the same time."""
+        came = np.arange(self._noted, self._size)
+        dead = np.concatenate([np.empty(0, dtype=np.int64), *self._died])
+        return Changes(self.ids_at(came), self.matrix[self._noted :], dead)
+
+    def settle(self) -> None:
+        """Note changes from here on; those so far are durable."""
+        self._noted, self._died = self._size, []
+
+    def apply(self, changes: Changes) -> None:
+        """Make :meth:`changes` of a store that was in this one's state, and :meth:`settle`.
+
+        Raises ``ValueError`` where they name rows that there are not.
+        """
+        size, dead = self._size + len(changes.ids), changes.dead
+        if dead.min(initial=0) < 0 or dead.max(initial=-1) >= size:
+            raise ValueError(f"rows died that are none of {size}")
+        if len(changes.ids):
+            self._append(changes.ids, changes.matrix)
+        self._alive[dead] = False
+        self.live = int(np.count_nonzero(self.alive))
+        self.replayed_dead = dead
+        self.settle()
 
     def compacted(self) -> RowStore:
         """A store of the live rows only, renumbered in their order."""
@@ -153,6 +193,16 @@ class RowStore:
             np.ones(len(rows), dtype=np.bool_),
             self.norms[rows],
         )
+
+    def _append(self, ids: Ids, vectors: FloatMatrix) -> None:
+        start, end = self._size, self._size + len(ids)
+        self._reserve(end)
+        self._matrix[start:end] = vectors
+        self._norms[start:end] = norms_of(vectors)
+        self._alive[start:end] = True
+        self._added_rows.update(zip(ids, range(start, end), strict=True))
+        self._added.extend(ids)
+        self._size = end
 
     def _reserve(self, size: int) -> None:
         """Make room for ``size`` rows; doubling, so that appending one by one stays linear."""
