@@ -15,13 +15,26 @@ import numpy.typing as npt
 
 from ..core.jit import fast_kernel, kernel
 from ..core.vectors import FloatMatrix
-from .growing import Floats, Forest, Int32s, Int64s, Space, Whole, find_bucket, map_row, split
+from .growing import (
+    Floats,
+    Forest,
+    Int32s,
+    Int64s,
+    Space,
+    Whole,
+    dot,
+    find_bucket,
+    map_row,
+    split,
+)
 from .lanes import GROUP, LANES
 
 Codes = npt.NDArray[np.uint8]
 Blocks = npt.NDArray[np.int32]
 
 MIDDLE, MOST = 64, 127
+#: How far from a plane, in units of a mapped row, the kernels may disagree on the side.
+_ROUNDING = np.float32(1e-4)
 #: What a block's biases are where the metric needs none.
 NO_BIAS = np.zeros((1, LANES), dtype=np.float32)
 
@@ -51,12 +64,12 @@ class Buckets(NamedTuple):
     biases: FloatMatrix
     """(blocks, 16): ‖c‖² − ‖x'‖² under the Euclidean metric, or :data:`NO_BIAS`."""
     counts: Int64s
-    """How many nodes, buckets and blocks are in use, and the first of the blocks that were given
-    back, or -1."""
+    """How many nodes, buckets and blocks are in use, the first of the blocks that were given back,
+    or -1, and how many were taken since all lay in order."""
 
 
 #: The places of ``counts``.
-NODES, BUCKETS, BLOCKS, FREE = 0, 1, 2, 3
+NODES, BUCKETS, BLOCKS, FREE, TAKEN = 0, 1, 2, 3, 4
 
 
 @fast_kernel
@@ -204,8 +217,74 @@ def insert(
 
 
 @kernel
+def remove(
+    space: Space,
+    matrix: FloatMatrix,
+    norms: Floats,
+    gone: Int64s,
+    forest: Forest,
+    buckets: Buckets,
+) -> int:
+    """Take rows out of their bucket of every tree; returns how many places were not found."""
+    mapped = np.empty(matrix.shape[1] + (space.metric == 1), dtype=np.float32)
+    missed = 0
+    for row in gone:
+        for tree in range(len(forest.roots)):
+            map_row(space, matrix, norms, row, mapped)
+            bucket, block, lane = _locate(forest, buckets, tree, mapped, row)
+            if block < 0:
+                missed += 1
+                continue
+            # The last of the first block, the only one with lanes to spare, takes its place.
+            first, size = buckets.first[bucket], buckets.sizes[bucket]
+            last = (size - 1) % LANES
+            buckets.codes[block, :, lane] = buckets.codes[first, :, last]
+            buckets.rows[block, lane] = buckets.rows[first, last]
+            if space.metric == 2:
+                buckets.biases[block, lane] = buckets.biases[first, last]
+            buckets.rows[first, last] = -1
+            buckets.sizes[bucket] = size - 1
+            if last == 0:
+                buckets.first[bucket] = buckets.following[first]
+                _give_back(buckets, first)
+    return missed
+
+
+@fast_kernel
+def _locate(
+    forest: Forest, buckets: Buckets, tree: int, mapped: Floats, row: Whole
+) -> tuple[Whole, Whole, Whole]:
+    """Bucket, block and lane of a row; -1 for the block where it is not found.
+
+    Where a row lies on a plane but for rounding, both sides are looked into.
+    """
+    waiting = [np.int64(forest.roots[tree])]
+    while waiting:
+        node = waiting.pop()
+        while node >= 0:
+            margin = dot(mapped, forest.planes[node]) - forest.offsets[node]
+            side = 1 if margin > 0 else 0
+            if abs(margin) < _ROUNDING * (1 + abs(forest.offsets[node])):
+                waiting.append(np.int64(forest.children[node, 1 - side]))
+            node = np.int64(forest.children[node, side])
+        block = np.int64(buckets.first[-1 - node])
+        while block >= 0:
+            for lane in range(LANES):
+                if buckets.rows[block, lane] == row:
+                    return -1 - node, block, np.int64(lane)
+            block = np.int64(buckets.following[block])
+    return np.int64(-1), np.int64(-1), np.int64(-1)
+
+
+@kernel
+def _give_back(buckets: Buckets, block: Whole) -> None:
+    buckets.following[block], buckets.counts[FREE] = buckets.counts[FREE], block
+
+
+@kernel
 def _take_block(buckets: Buckets) -> Whole:
     counts = buckets.counts
+    counts[TAKEN] += 1
     if counts[FREE] >= 0:
         block = counts[FREE]
         counts[FREE] = buckets.following[block]
@@ -265,7 +344,7 @@ def _divide(
         buckets.depths[which] = depth
     while block >= 0:
         following = buckets.following[block]
-        buckets.following[block], counts[FREE] = counts[FREE], block
+        _give_back(buckets, block)
         block = following
 
 

@@ -79,7 +79,7 @@ def load_trees(folder: Path, metric: Metric, dim: int, count: int, drawn: Array)
             biases=found.get("biases", NO_BIAS),
             first=first,
             following=following,
-            counts=np.array([nodes, buckets, blocks, -1], dtype=np.int64),
+            counts=np.array([nodes, buckets, blocks, -1, 0], dtype=np.int64),
         ),
         is_owned=False,
     )

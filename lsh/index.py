@@ -17,7 +17,7 @@ from ..core.scoring import METRIC_CODES
 from ..core.storage import load_array
 from ..core.vectors import FloatMatrix, RowView
 from . import calibration
-from .buckets import insert
+from .buckets import insert, remove
 from .calibration import Curve
 from .files import load_trees, save_trees
 from .growing import ITERATIONS, MOST_DEPTH, Int64s, Space
@@ -103,9 +103,27 @@ class HyperplaneLSH:
                 )  # fmt: skip
                 if start < len(matrix):
                     self._trees = self._trees.with_room()
+            self._trees = self._trees.in_order()
         self._handle = handle_of(self._space, self._trees.forest, self._trees.buckets)
         if len(matrix) >= 2 * self._calibrated:
             self._calibrate(rows)
+
+    def remove(self, rows: RowView, gone: Int64s) -> bool:
+        """Take rows out; returns whether all were found.
+
+        Parameters
+        ----------
+        rows
+            Those that were added.
+        gone
+            Numbers of some of them, each once.
+        """
+        assert self._trees is not None
+        self._trees = self._trees.writable()
+        forest, buckets = self._trees.forest, self._trees.buckets
+        missed = remove(self._space, rows.matrix, rows.norms, gone, forest, buckets)
+        self._handle = handle_of(self._space, forest, buckets)
+        return missed == 0
 
     def search(
         self, rows: RowView, queries: FloatMatrix, k: int, eligible: Eligible | None = None

@@ -179,21 +179,30 @@ def lowest_bit(_context: Any, mask: Any) -> Any:
     return types.int64(types.int64), generate
 
 
-@instruction
-def prefetch_row(_context: Any, matrix: Any, row: Any) -> Any:
-    """Ask for a row of a float32 matrix, which is needed soon."""
+def _prefetch(dims: int, width: int) -> Any:
+    """What asks for line ``row`` of an array of so many dimensions and bytes a number."""
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, values[0])
-        size = builder.mul(cgutils.unpack_tuple(builder, array.shape, 2)[1], _I64(4))
-        place = builder.bitcast(array.data, _I8.as_pointer())
-        first = builder.gep(place, [builder.mul(values[1], size)])
-        kind = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
-        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        lines = builder.udiv(builder.add(size, _I64(_LINE - 1)), _I64(_LINE))
-        with cgutils.for_range(builder, lines) as loop:
-            line = builder.gep(first, [builder.mul(loop.index, _I64(_LINE))])
-            builder.call(ask, [line, _I32(0), _I32(3), _I32(1)])
-        return context.get_dummy_value()
+    @instruction
+    def prefetch(_context: Any, array: Any, row: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            found = context.make_array(signature.args[0])(context, builder, values[0])
+            size = _I64(width)
+            for length in cgutils.unpack_tuple(builder, found.shape, dims)[1:]:
+                size = builder.mul(size, length)
+            place = builder.bitcast(found.data, _I8.as_pointer())
+            first = builder.gep(place, [builder.mul(values[1], size)])
+            kind = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
+            ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            lines = builder.udiv(builder.add(size, _I64(_LINE - 1)), _I64(_LINE))
+            with cgutils.for_range(builder, lines) as loop:
+                line = builder.gep(first, [builder.mul(loop.index, _I64(_LINE))])
+                builder.call(ask, [line, _I32(0), _I32(3), _I32(1)])
+            return context.get_dummy_value()
 
-    return types.void(matrix, types.int64), generate
+        return types.void(array, types.int64), generate
+
+    return prefetch
+
+
+#: Ask for a row of a float32 matrix, or a block of codes, which is needed soon.
+prefetch_row, prefetch_block = _prefetch(2, 4), _prefetch(4, 1)

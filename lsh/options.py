@@ -34,7 +34,7 @@ class LSHOptions:
         By default 1, and 4 of the random families.
     bucket
         Vectors that a bucket holds at most when the index is built, 16 to 65,536; one that grows
-        to twice of that is split. By default 128 to 512, by the number of vectors: what is read
+        to twice of that is split. By default 128 to 1,024, by the number of vectors: what is read
         of the tree for another bucket costs more in a large one, which is not in the cache.
     rerank
         How many candidates are scored exactly for each query, at least k; by default 10 more than
@@ -85,7 +85,7 @@ class LSHOptions:
 
     def bucket_for(self, count: int) -> int:
         """``bucket``, or the default for so many vectors."""
-        return self.bucket or 2 ** min(9, max(7, round(log2(max(1, count)) / 2 - 1)))
+        return self.bucket or 2 ** min(10, max(7, round(log2(max(1, count)) / 2 - 1)))
 
     def candidates(self, k: int) -> int:
         """How many are scored exactly."""

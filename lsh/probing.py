@@ -30,6 +30,7 @@ from .lanes import (
     estimate_portable,
     estimate_vnni,
     lowest_bit,
+    prefetch_block,
     prefetch_row,
 )
 
@@ -132,6 +133,9 @@ def search(
             base -= scale * np.float32(MIDDLE * total)
             nearer, block = False, np.int64(first[bucket])
             while block >= 0:
+                then = np.int64(following[block])
+                if then >= 0 and then != block + 1:  # from an update: lies elsewhere
+                    prefetch_block(codes, then)
                 line = block * LANES if has_bias else 0
                 least = best[rerank - 1]
                 if way == VNNI:
@@ -158,7 +162,7 @@ def search(
                         continue
                     if _keep(best, best_rows, estimate, row) < k:
                         nearer = True
-                block = np.int64(following[block])
+                block = then
             quiet = 0 if nearer else quiet + 1
         _score_best(query, matrix, metric, best_rows, found[at], scores[at])
 

@@ -120,17 +120,43 @@ def test_added_one_after_another_all_are_found(metric: Metric, family: str) -> N
     assert recall(index.search(view(matrix), matrix[:50], 10)[0], truth) == 1
 
 
-def assert_whole(index: HyperplaneLSH, rows: int) -> None:
+@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("family", ["adapted", "gaussian"])
+def test_what_was_removed_is_gone_and_all_else_is_found(metric: Metric, family: str) -> None:
+    matrix = clustered(6000)
+    options = {"family": family, "trees": 2, "bucket": 32, "patience": 10**9, "rerank": 6000}
+    index = built(matrix[:5000], metric, **options)
+    index.add(view(matrix[:5500]), 5000)
+    gone = RNG.permutation(5500)[:3000]
+    for part in np.array_split(gone, 3):
+        assert index.remove(view(matrix[:5500]), part)
+    index.add(view(matrix), 5500)
+    kept = np.setdiff1d(np.arange(6000), gone)
+    assert_whole(index, kept)
+    found, _ = index.search(view(matrix), matrix[:50], 10)
+    truth = kept[true_nearest(matrix[:50], matrix[kept], metric, 10)]
+    assert recall(found, truth) == 1
+    assert not index.remove(view(matrix), gone[:1])
+    assert index.remove(view(matrix), kept)
+    assert (index.search(view(matrix), matrix[:5], 3)[0] == -1).all()
+    index.add(view(np.vstack([matrix, matrix[:100]])), 6000)
+    assert_whole(index, np.arange(6000, 6100))
+
+
+def assert_whole(index: HyperplaneLSH, rows: int | np.ndarray) -> None:
+    """Each of the rows, or of the first so many, is in one bucket of each tree."""
+    rows = np.arange(rows) if isinstance(rows, int) else rows
     trees = index._trees
     assert trees is not None
     buckets = trees.buckets
     order = blocks_in_order(buckets)
     assert len(set(order.tolist())) == len(order)
+    assert len(order) == int((-(-buckets.sizes[: buckets.counts[1]] // 16)).sum())
     held = buckets.rows[order]
     found, times = np.unique(held[held >= 0], return_counts=True)
-    assert found.tolist() == list(range(rows))
+    assert found.tolist() == rows.tolist()
     assert set(times.tolist()) == {len(trees.forest.roots)}
-    assert buckets.sizes[: buckets.counts[1]].sum() == rows * len(trees.forest.roots)
+    assert buckets.sizes[: buckets.counts[1]].sum() == len(rows) * len(trees.forest.roots)
 
 
 def test_equal_rows_make_one_large_bucket() -> None:
