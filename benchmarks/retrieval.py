@@ -325,6 +325,16 @@ def measure(problem: Problem, options: argparse.Namespace) -> list[dict[str, Any
             else:
                 best = max(recall for _, recall, _ in contender.curve)
                 rows.append({"target": target, "index": contender.name, "best_recall": best})
+    for contender in contenders:
+        setting = setting_for(contender, options.targets[-1])
+        if contender.batch is not None and setting is not None:
+            faiss.omp_set_num_threads(2)
+            rates = []
+            for _ in range(options.rounds):
+                started = time.perf_counter()
+                contender.batch(problem.queries[second], setting)
+                rates.append(half / (time.perf_counter() - started))
+            print(f"{contender.name:<44} a batch on two threads {median(rates):>12,.0f}/s")
     if options.curves:
         Path(options.curves).write_text(
             json.dumps(

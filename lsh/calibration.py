@@ -19,18 +19,20 @@ from ..core.vectors import FloatMatrix, RowView
 SAMPLE, K = 256, 10
 PATIENCES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 4096)
 _BLOCK = 1 << 15
+Mask = npt.NDArray[np.bool_]
 RowMatrix = npt.NDArray[np.int64]
 Curve = npt.NDArray[np.float64]
 
 
-def sample_rows(count: int, seed: int) -> RowMatrix:
-    """Rows that stand for queries."""
+def sample_rows(held: Mask, seed: int) -> RowMatrix:
+    """Some of the rows that are held, which stand for queries."""
+    rows = np.flatnonzero(held)
     rng = np.random.default_rng(seed)
-    return np.sort(rng.choice(count, min(SAMPLE, count), replace=False))
+    return np.sort(rng.choice(rows, min(SAMPLE, len(rows)), replace=False))
 
 
-def nearest(rows: RowView, chosen: RowMatrix, metric: int) -> RowMatrix:
-    """The :data:`K` nearest of some rows among all others, (chosen, K), by products in float32."""
+def nearest(rows: RowView, held: Mask, chosen: RowMatrix, metric: int) -> RowMatrix:
+    """The :data:`K` nearest of some rows among all others that are held, (chosen, K)."""
     matrix, norms = rows.matrix, rows.norms
     queries = matrix[chosen]
     found = np.full((len(chosen), K), -1, dtype=np.int64)
@@ -42,23 +44,29 @@ def nearest(rows: RowView, chosen: RowMatrix, metric: int) -> RowMatrix:
                 products /= norms[start : start + _BLOCK]
             elif metric == 2:
                 products = 2 * products - np.square(norms[start : start + _BLOCK])
-            _update(products, start, chosen, found, scores)
+            _update(products, held, start, chosen, found, scores)
     return found
 
 
 @kernel
 def _update(
-    products: FloatMatrix, start: int, chosen: RowMatrix, found: RowMatrix, scores: FloatMatrix
+    products: FloatMatrix,
+    held: Mask,
+    start: int,
+    chosen: RowMatrix,
+    found: RowMatrix,
+    scores: FloatMatrix,
 ) -> None:
     for at in range(len(products)):
         line, rows, best = products[at], found[at], scores[at]
         for place in range(len(line)):
-            if line[place] > best[-1] and start + place != chosen[at]:
+            row = start + place
+            if line[place] > best[-1] and row != chosen[at] and held[row]:
                 to = len(best) - 1
                 while to > 0 and best[to - 1] < line[place]:
                     best[to], rows[to] = best[to - 1], rows[to - 1]
                     to -= 1
-                best[to], rows[to] = line[place], start + place
+                best[to], rows[to] = line[place], row
 
 
 def measure(
@@ -84,6 +92,8 @@ def recall(found: RowMatrix, chosen: RowMatrix, truth: RowMatrix) -> tuple[float
     for line, itself, wanted in zip(found, chosen, truth, strict=True):
         others, there = line[line != itself][:K], wanted[wanted >= 0]
         shares.append(np.isin(there, others).mean() if len(there) else 1.0)
+    if not shares:
+        return 1.0, 0.0
     return float(np.mean(shares)), float(np.std(shares) / np.sqrt(len(shares)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ from .reductions import Reduction
 from .trees import Trees, grow_trees
 
 MAX_ROWS = 2**31 - 1
+#: The recall that patience is found for, if not for more.
+_TARGET = 0.95
+#: Where such a search needs more patience than this, no planes suit the data, much of them is
+#: scanned anyhow, and larger buckets cost less; by so much.
+_HARD, _COARSER = 64, 4
 #: A batch is handed to threads in pieces of so many queries.
 _PIECE = 16
 
@@ -89,10 +95,10 @@ class HyperplaneLSH:
             raise UnsupportedError(f"An LSH index holds at most {MAX_ROWS:,} vectors.")
         if self._trees is None or start == 0:
             self._reduce(Reduction.fit(matrix, self._metric))
-            self._bucket = self._options.bucket_for(len(matrix))
-            self._trees = grow_trees(
-                self._space, rows, self._drawn, self._iterations, self._options, self.threads
-            )
+            self._grow(rows, self._options.bucket_for(len(matrix)))
+            hard = calibration.patience_for(self._curve, _TARGET) > _HARD
+            if hard and self._options.bucket is None:
+                self._grow(rows, _COARSER * self._bucket)
         else:
             self._trees = self._trees.writable()
             while start < len(matrix):
@@ -104,9 +110,9 @@ class HyperplaneLSH:
                 if start < len(matrix):
                     self._trees = self._trees.with_room()
             self._trees = self._trees.in_order()
-        self._handle = handle_of(self._space, self._trees.forest, self._trees.buckets)
-        if len(matrix) >= 2 * self._calibrated:
-            self._calibrate(rows)
+            self._handle = handle_of(self._space, self._trees.forest, self._trees.buckets)
+            if len(matrix) >= 2 * self._calibrated:
+                self._calibrate(rows)
 
     def remove(self, rows: RowView, gone: Int64s) -> bool:
         """Take rows out; returns whether all were found.
@@ -150,7 +156,7 @@ class HyperplaneLSH:
         assert self._trees is not None
         self._reduction.save(folder)
         save_trees(folder, self._trees)
-        np.save(folder / "curve.npy", np.r_[[[self._calibrated, 0.0, 0.0]], self._curve])
+        np.save(folder / "curve.npy", np.r_[[[self._calibrated, self._bucket, 0]], self._curve])
 
     def load(self, folder: Path, count: int) -> None:
         """The reverse of :meth:`save` for an index of ``count`` rows; files are memory-mapped.
@@ -159,7 +165,6 @@ class HyperplaneLSH:
         """
         self._reduce(Reduction.load(folder, self._metric, self._dim))
         self._trees = load_trees(folder, self._metric, self._dim, count, self._drawn)
-        self._bucket = self._options.bucket_for(count)
         self._handle = handle_of(self._space, self._trees.forest, self._trees.buckets)
         curve = load_array(folder / "curve.npy")
         if (
@@ -167,8 +172,10 @@ class HyperplaneLSH:
             or curve.shape != (len(curve), 3)
             or len(curve) < 2
             or not (curve >= 0).all()
+            or not 1 <= curve[0, 1] <= MAX_ROWS
         ):
             raise CorruptData(f"{folder / 'curve.npy'} is no curve.", path=str(folder))
+        self._bucket = int(curve[0, 1])
         self._follow(np.array(curve[1:]), int(curve[0, 0]))
 
     def describe(self) -> dict[str, Any]:
@@ -186,10 +193,8 @@ class HyperplaneLSH:
         """
         self._calibrate(rows, target_recall)
         patience = calibration.patience_for(self._curve, target_recall)
-        chosen = calibration.sample_rows(len(rows.matrix), self._options.seed + 1)
-        truth = calibration.nearest(rows, chosen, self._space.metric)
-        found = self._find(rows, rows.matrix[chosen], calibration.K + 1, patience, None)[0]
-        checked, error = calibration.recall(found, chosen, truth)
+        chosen, truth, find = self._cases(rows, self._options.seed + 1)
+        checked, error = calibration.recall(find(patience), chosen, truth)
         predicted = float(np.interp(patience, self._curve[:, 0], self._curve[:, 1]))
         return {"patience": patience, "predicted": predicted, "measured": checked, "error": error}
 
@@ -209,6 +214,16 @@ class HyperplaneLSH:
     def _iterations(self) -> int:
         return 0 if self._options.family == "pairs" else ITERATIONS
 
+    def _grow(self, rows: RowView, bucket: int) -> None:
+        """Build over all rows, with buckets of so many, and find how patient to be."""
+        self._bucket = bucket
+        self._trees = grow_trees(
+            self._space, rows, self._drawn, self._iterations, bucket, self._options.seed,
+            self.threads,
+        )  # fmt: skip
+        self._handle = handle_of(self._space, self._trees.forest, self._trees.buckets)
+        self._calibrate(rows)
+
     def _draw(self) -> npt.NDArray[np.float32]:
         """The normals of a random family, (trees, depths, width); without depths of another."""
         width = self._dim + (self._metric is Metric.INNER_PRODUCT)
@@ -219,15 +234,22 @@ class HyperplaneLSH:
         return np.ascontiguousarray(normals).reshape(trees, MOST_DEPTH, width)
 
     def _calibrate(self, rows: RowView, target: float | None = None) -> None:
-        target = max(self._options.recall, 0.95) if target is None else target
-        chosen = calibration.sample_rows(len(rows.matrix), self._options.seed)
-        truth = calibration.nearest(rows, chosen, self._space.metric)
+        target = max(self._options.recall, _TARGET) if target is None else target
+        chosen, truth, find = self._cases(rows, self._options.seed)
+        self._follow(calibration.measure(find, chosen, truth, target), len(rows.matrix))
+
+    def _cases(self, rows: RowView, seed: int) -> tuple[Int64s, Int64s, Callable[[int], Int64s]]:
+        """Rows that stand for queries, their true nearest, and what is found at a patience."""
+        assert self._trees is not None
+        held = self._trees.held(len(rows.matrix))
+        chosen = calibration.sample_rows(held, seed)
+        truth = calibration.nearest(rows, held, chosen, self._space.metric)
         queries = rows.matrix[chosen]
 
-        def find(patience: int) -> npt.NDArray[np.int64]:
+        def find(patience: int) -> Int64s:
             return self._find(rows, queries, calibration.K + 1, patience, None)[0]
 
-        self._follow(calibration.measure(find, chosen, truth, target), len(rows.matrix))
+        return chosen, truth, find
 
     def _find(
         self, rows: RowView, queries: FloatMatrix, k: int, patience: int, eligible: Eligible | None

@@ -21,7 +21,6 @@ from .buckets import (
 )
 from .growing import Floats, Forest, Int32s, Space, grow, split
 from .lanes import GROUP, LANES
-from .options import LSHOptions
 from .parallel import pieces, run_all
 
 Array = npt.NDArray[Any]
@@ -86,6 +85,13 @@ class Trees:
         )
         return replace(self, buckets=found)
 
+    def held(self, count: int) -> npt.NDArray[np.bool_]:
+        """Which of ``count`` rows are in the buckets, (count,)."""
+        rows = self.buckets.rows[blocks_in_order(self.buckets)]
+        found = np.zeros(count, dtype=np.bool_)
+        found[rows[rows >= 0]] = True
+        return found
+
     def describe(self) -> dict[str, Any]:
         """Trees, buckets and their sizes, bytes."""
         counts, buckets = self.buckets.counts, self.buckets
@@ -119,12 +125,13 @@ def grow_trees(
     rows: RowView,
     drawn: npt.NDArray[np.float32],
     iterations: int,
-    options: LSHOptions,
+    bucket: int,
+    seed: int,
     threads: int,
 ) -> Trees:
     """Trees over all rows; the same at any number of threads."""
     grown = [
-        _grow_tree(space, rows, drawn[tree], iterations, options, threads)
+        _grow_tree(space, rows, drawn[tree], iterations, bucket, seed + (tree << 32), threads)
         for tree in range(len(drawn))
     ]
     forest = _joined(grown)
@@ -157,7 +164,8 @@ def _grow_tree(
     rows: RowView,
     drawn: FloatMatrix,
     iterations: int,
-    options: LSHOptions,
+    bucket: int,
+    seed: int,
     threads: int,
 ) -> _Tree:
     """The top of a tree level by level, the rest by subtrees."""
@@ -174,7 +182,7 @@ def _grow_tree(
         plane, fact = np.empty(width, dtype=np.float32), np.empty(2, dtype=np.float32)
         middle, depth = split(
             space, matrix, norms, order, part.first, part.last, drawn, part.depth, iterations,
-            options.seed, plane, fact,
+            seed, plane, fact,
         )  # fmt: skip
         return middle, depth, plane, fact
 
@@ -197,24 +205,14 @@ def _grow_tree(
             todo.append(_Part(part.first, middle, node, 0, depth))
             todo.append(_Part(middle, part.last, node, 1, depth))
 
+    def finish(part: _Part) -> tuple[FloatMatrix, FloatMatrix, Int32s, Int32s, Int32s]:
+        return grow(
+            space, matrix, norms, order, part.first, part.last, drawn, part.depth, iterations,
+            bucket, seed,
+        )  # fmt: skip
+
     ready.sort()
-    grown = run_all(
-        lambda part: grow(
-            space,
-            matrix,
-            norms,
-            order,
-            part.first,
-            part.last,
-            drawn,
-            part.depth,
-            iterations,
-            options.bucket_for(len(matrix)),
-            options.seed,
-        ),
-        ready,
-        threads,
-    )
+    grown = run_all(finish, ready, threads)
     nodes, buckets = len(children), 0
     all_children = [np.array(children, dtype=np.int32).reshape(-1, 2)]
     all_planes = [np.array(planes, dtype=np.float32).reshape(-1, width)]

@@ -35,7 +35,7 @@ def test_the_readme(
     assert len(blocks()) == 5
 
 
-@pytest.mark.parametrize(("name", "count"), [("graphs", 2), ("side-information", 3)])
+@pytest.mark.parametrize(("name", "count"), [("graphs", 2), ("side-information", 3), ("lsh", 1)])
 def test_pages(name: str, count: int) -> None:
     page = blocks(ROOT / "docs" / f"{name}.md")
     run(page)

@@ -143,6 +143,28 @@ def test_what_was_removed_is_gone_and_all_else_is_found(metric: Metric, family: 
     assert_whole(index, np.arange(6000, 6100))
 
 
+def test_what_was_removed_is_not_missed() -> None:
+    """Patience is found for the rows that are there."""
+    matrix = clustered(16_000)
+    index = built(matrix[:6000])
+    before = index.patience
+    assert index.remove(view(matrix[:6000]), np.arange(3000))
+    index.add(view(matrix), 6000)
+    assert index.patience <= 4 * before
+    told = index.tune(view(matrix), 0.9)
+    assert told["measured"] > 0.85
+    assert told["patience"] <= 4 * before
+
+
+def test_trees_differ() -> None:
+    matrix = clustered(5000)
+    for family in FAMILIES:
+        trees = built(matrix, family=family, trees=2, bucket=64)._trees
+        assert trees is not None
+        one, other = trees.forest.planes[trees.forest.roots]
+        assert abs(float(one @ other)) < 0.999
+
+
 def assert_whole(index: HyperplaneLSH, rows: int | np.ndarray) -> None:
     """Each of the rows, or of the first so many, is in one bucket of each tree."""
     rows = np.arange(rows) if isinstance(rows, int) else rows
