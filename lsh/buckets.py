@@ -163,24 +163,24 @@ def insert(
     start: int,
     forest: Forest,
     buckets: Buckets,
-    drawn: npt.NDArray[np.float32],
-    iterations: int,
     limit: int,
-    seed: int,
+    full: Int64s,
 ) -> int:
     """Put the rows from ``start`` on into their bucket of every tree.
 
-    A bucket that comes to hold ``limit`` rows, or twice, four times, … as many, is split if it can
-    be. Returns the first row for which there may be too little room; the caller then makes room.
+    Returns the first row that is not in, where there may be too little room for it or ``full``
+    says what is to be split before it: (trees, 3), bucket, node and side that it hangs from, or a
+    bucket of -1. A bucket is full that has come to hold ``limit`` rows, or twice, four times, ….
     """
     dim = matrix.shape[1]
     mapped = np.empty(dim + (space.metric == 1), dtype=np.float32)
     counts, trees = buckets.counts, len(forest.roots)
-    plane, facts = np.empty_like(mapped), np.empty(2, dtype=np.float32)
+    full[:] = -1
     for row in range(start, len(matrix)):
         room = min(len(forest.offsets) - counts[NODES], len(buckets.steps) - counts[BUCKETS])
         if room < trees or len(buckets.following) - counts[BLOCKS] < 2 * trees:
             return row
+        is_full = False
         for tree in range(trees):
             map_row(space, matrix, norms, row, mapped)
             bucket, parent, side = find_bucket(forest, tree, mapped)
@@ -196,24 +196,48 @@ def insert(
             size += 1
             buckets.sizes[bucket] = size
             if size >= limit and size % limit == 0 and (size // limit) & (size // limit - 1) == 0:
-                members = _members(buckets, bucket)
-                middle, deeper = split(
-                    space, matrix, norms, members, 0, size, drawn[tree], buckets.depths[bucket],
-                    iterations, seed, plane, facts,
-                )  # fmt: skip
-                if middle > 0:
-                    node = counts[NODES]
-                    counts[NODES] += 1
-                    forest.planes[node] = plane
-                    forest.offsets[node], forest.weights[node] = facts[0], facts[1]
-                    if parent >= 0:
-                        forest.children[parent, side] = node
-                    else:
-                        forest.roots[tree] = node
-                    _divide(space, matrix, norms, members, middle, bucket, deeper, buckets)
-                    forest.children[node, 0] = -1 - bucket
-                    forest.children[node, 1] = -counts[BUCKETS]
+                full[tree, 0], full[tree, 1], full[tree, 2] = bucket, parent, side
+                is_full = True
+        if is_full:
+            return row + 1
     return len(matrix)
+
+
+def split_bucket(
+    space: Space,
+    matrix: FloatMatrix,
+    norms: Floats,
+    tree: int,
+    place: tuple[int, int, int],
+    forest: Forest,
+    buckets: Buckets,
+    drawn: FloatMatrix,
+    iterations: int,
+    seed: int,
+) -> None:
+    """Make a node and two buckets of a full one, if a plane tells its rows apart.
+
+    ``place`` is as :func:`insert` gives it, and there is room.
+    """
+    bucket, parent, side = place
+    members, counts = members_of(buckets, bucket), buckets.counts
+    plane, facts = np.empty(drawn.shape[1], np.float32), np.empty(2, np.float32)
+    middle, deeper = split(
+        space, matrix, norms, members, 0, len(members), drawn, int(buckets.depths[bucket]),
+        iterations, seed, plane, facts,
+    )  # fmt: skip
+    if middle == 0:
+        return
+    node = int(counts[NODES])
+    counts[NODES] += 1
+    forest.planes[node] = plane
+    forest.offsets[node], forest.weights[node] = facts
+    if parent >= 0:
+        forest.children[parent, side] = node
+    else:
+        forest.roots[tree] = node
+    forest.children[node] = -1 - bucket, -1 - counts[BUCKETS]
+    divide(space, matrix, norms, members, middle, bucket, deeper, buckets)
 
 
 @kernel
@@ -295,7 +319,7 @@ def _take_block(buckets: Buckets) -> Whole:
 
 
 @kernel
-def _members(buckets: Buckets, bucket: Whole) -> Int32s:
+def members_of(buckets: Buckets, bucket: Whole) -> Int32s:
     """The rows of a bucket, ascending."""
     found = np.empty(buckets.sizes[bucket], dtype=np.int32)
     filled, block = 0, buckets.first[bucket]
@@ -309,7 +333,7 @@ def _members(buckets: Buckets, bucket: Whole) -> Int32s:
 
 
 @kernel
-def _divide(
+def divide(
     space: Space,
     matrix: FloatMatrix,
     norms: Floats,

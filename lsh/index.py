@@ -18,7 +18,7 @@ from ..core.scoring import METRIC_CODES
 from ..core.storage import load_array
 from ..core.vectors import FloatMatrix, RowView
 from . import calibration
-from .buckets import insert, remove
+from .buckets import insert, remove, split_bucket
 from .calibration import Curve
 from .files import load_trees, save_trees
 from .growing import ITERATIONS, MOST_DEPTH, Int64s, Space
@@ -100,16 +100,7 @@ class HyperplaneLSH:
             if hard and self._options.bucket is None:
                 self._grow(rows, _COARSER * self._bucket)
         else:
-            self._trees = self._trees.writable()
-            while start < len(matrix):
-                start = insert(
-                    self._space, matrix, rows.norms, start, self._trees.forest,
-                    self._trees.buckets, self._drawn, self._iterations, 2 * self._bucket,
-                    self._options.seed,
-                )  # fmt: skip
-                if start < len(matrix):
-                    self._trees = self._trees.with_room()
-            self._trees = self._trees.in_order()
+            self._trees = self._insert(self._trees.writable(), rows, start).in_order()
             self._handle = handle_of(self._space, self._trees.forest, self._trees.buckets)
             if len(matrix) >= 2 * self._calibrated:
                 self._calibrate(rows)
@@ -223,6 +214,24 @@ class HyperplaneLSH:
         )  # fmt: skip
         self._handle = handle_of(self._space, self._trees.forest, self._trees.buckets)
         self._calibrate(rows)
+
+    def _insert(self, trees: Trees, rows: RowView, start: int) -> Trees:
+        """Trees with the rows from ``start`` on."""
+        space, matrix, norms = self._space, rows.matrix, rows.norms
+        full = np.full((len(trees.forest.roots), 3), -1, dtype=np.int64)
+        while start < len(matrix) or (full >= 0).any():
+            for tree in np.flatnonzero(full[:, 0] >= 0).tolist():
+                split_bucket(
+                    space, matrix, norms, tree, tuple(full[tree].tolist()), trees.forest,
+                    trees.buckets, self._drawn[tree], self._iterations, self._options.seed,
+                )  # fmt: skip
+            before = start
+            start = insert(
+                space, matrix, norms, start, trees.forest, trees.buckets, 2 * self._bucket, full
+            )
+            if start == before and start < len(matrix):
+                trees = trees.with_room()
+        return trees
 
     def _draw(self) -> npt.NDArray[np.float32]:
         """The normals of a random family, (trees, depths, width); without depths of another."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,14 +20,13 @@ from .buckets import (
     blocks_in_order,
     fill_all,
 )
-from .growing import Floats, Forest, Int32s, Space, grow, split
+from .growing import Floats, Forest, Int32s, Space, split
 from .lanes import GROUP, LANES
 from .parallel import pieces, run_all
 
 Array = npt.NDArray[Any]
-#: A node of more rows than this share of a thread's is cut by itself, and the halves handed out.
-_SHARE = 4
-_LEAST_TASK = 1 << 14
+#: Tasks for each thread, on a level of a tree.
+_TASKS = 8
 #: Updates take blocks from anywhere; of as many as this share of all, they are put in order again.
 #: That takes 0.1 s for a million 64-d vectors, and such a search a tenth longer than a fresh one.
 MOST_TAKEN = 1 / 16
@@ -111,7 +111,7 @@ class Trees:
 
 
 class _Part(NamedTuple):
-    """Rows that one task makes a subtree of, and where it hangs."""
+    """Rows ``order[first:last]``, where they hang, and the first drawn plane that may cut them."""
 
     first: int
     last: int
@@ -152,10 +152,13 @@ def grow_trees(
 
 class _Tree(NamedTuple):
     order: Int32s
+    """Rows, a bucket's after each other."""
     planes: FloatMatrix
     facts: FloatMatrix
+    """(nodes, 2): offsets and weights."""
     children: Int32s
     ends: Int32s
+    """(buckets,): where each ends in ``order``."""
     depths: Int32s
 
 
@@ -168,15 +171,13 @@ def _grow_tree(
     seed: int,
     threads: int,
 ) -> _Tree:
-    """The top of a tree level by level, the rest by subtrees."""
+    """Level by level, the nodes of a level in threads."""
     matrix, norms, width = rows.matrix, rows.norms, drawn.shape[1]
     order = np.arange(len(matrix), dtype=np.int32)
-    # Never by the number of threads, or the tree would depend on it.
-    most = max(_LEAST_TASK, len(matrix) // 16)
     planes: list[Floats] = []
     facts: list[Floats] = []
     children: list[list[int]] = []
-    todo, ready = [_Part(0, len(matrix), -1, 0, 0)], []
+    leaves: list[_Part] = []
 
     def cut(part: _Part) -> tuple[int, int, Floats, Floats]:
         plane, fact = np.empty(width, dtype=np.float32), np.empty(2, dtype=np.float32)
@@ -186,15 +187,18 @@ def _grow_tree(
         )  # fmt: skip
         return middle, depth, plane, fact
 
+    todo = [_Part(0, len(matrix), -1, 0, 0)]
     while todo:
-        large = [part for part in todo if part.last - part.first > most]
-        ready += [part for part in todo if part.last - part.first <= most]
+        leaves += [part for part in todo if part.last - part.first <= bucket]
+        large = [part for part in todo if part.last - part.first > bucket]
         todo = []
-        for part, (middle, depth, plane, fact) in zip(
-            large, run_all(cut, large, threads), strict=True
-        ):
+        # Many small nodes to a task: handing one out takes as long as cutting it.
+        size = max(1, len(large) // (_TASKS * threads))
+        tasks = [large[piece] for piece in pieces(len(large), size)]
+        cuts = run_all(lambda task: list(map(cut, task)), tasks, threads)
+        for part, (middle, depth, plane, fact) in zip(large, chain(*cuts), strict=True):
             if middle == part.first:
-                ready.append(part)
+                leaves.append(part)
                 continue
             node = len(children)
             if part.parent >= 0:
@@ -204,36 +208,17 @@ def _grow_tree(
             children.append([0, 0])
             todo.append(_Part(part.first, middle, node, 0, depth))
             todo.append(_Part(middle, part.last, node, 1, depth))
-
-    def finish(part: _Part) -> tuple[FloatMatrix, FloatMatrix, Int32s, Int32s, Int32s]:
-        return grow(
-            space, matrix, norms, order, part.first, part.last, drawn, part.depth, iterations,
-            bucket, seed,
-        )  # fmt: skip
-
-    ready.sort()
-    grown = run_all(finish, ready, threads)
-    nodes, buckets = len(children), 0
-    all_children = [np.array(children, dtype=np.int32).reshape(-1, 2)]
-    all_planes = [np.array(planes, dtype=np.float32).reshape(-1, width)]
-    all_facts = [np.array(facts, dtype=np.float32).reshape(-1, 2)]
-    for part, (own, own_facts, own_children, ends, _) in zip(ready, grown, strict=True):
-        root = nodes if len(own_children) else -1 - buckets
-        if part.parent >= 0:
-            all_children[0][part.parent, part.side] = root
-        all_children.append(
-            np.where(own_children >= 0, own_children + nodes, own_children - buckets)
-        )
-        all_planes.append(own)
-        all_facts.append(own_facts)
-        nodes, buckets = nodes + len(own_children), buckets + len(ends)
+    leaves.sort()
+    for number, leaf in enumerate(leaves):
+        if leaf.parent >= 0:
+            children[leaf.parent][leaf.side] = -1 - number
     return _Tree(
         order,
-        np.concatenate(all_planes),
-        np.concatenate(all_facts),
-        np.concatenate(all_children).astype(np.int32),
-        np.concatenate([part[3] for part in grown]),
-        np.concatenate([part[4] for part in grown]),
+        np.array(planes, dtype=np.float32).reshape(-1, width),
+        np.array(facts, dtype=np.float32).reshape(-1, 2),
+        np.array(children, dtype=np.int32).reshape(-1, 2),
+        np.array([leaf.last for leaf in leaves], dtype=np.int32),
+        np.array([leaf.depth for leaf in leaves], dtype=np.int32),
     )
 
 
