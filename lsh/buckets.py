@@ -62,7 +62,8 @@ class Buckets(NamedTuple):
     rows: Blocks
     """(blocks, 16): rows; -1 where there is none."""
     biases: FloatMatrix
-    """(blocks, 16): ‖c‖² − ‖x'‖² under the Euclidean metric, or :data:`NO_BIAS`."""
+    """(blocks, 16): ‖c‖² − ‖y‖² under the Euclidean metric, y being what the code stands for (so an
+    estimate is the distance to y, and the nearer the better), or :data:`NO_BIAS`."""
     counts: Int64s
     """How many nodes, buckets and blocks are in use, the first of the blocks that were given back,
     or -1, and how many were taken since all lay in order."""
@@ -129,7 +130,8 @@ def _put(
         code = np.rint((mapped[j] - centre[j]) * inverse) + np.float32(MIDDLE)
         code = min(max(code, np.float32(0)), np.float32(MOST))
         codes[j // GROUP, lane, j % GROUP] = np.uint8(code)
-        bias += (np.float64(centre[j]) - mapped[j]) * (np.float64(centre[j]) + mapped[j])
+        off = np.float64(step) * (code - np.float32(MIDDLE))
+        bias -= off * (2 * np.float64(centre[j]) + off)
     buckets.rows[block, lane] = row
     if space.metric == 2:
         buckets.biases[block, lane] = bias

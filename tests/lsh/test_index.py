@@ -78,6 +78,13 @@ def test_with_endless_patience_it_is_exact(metric: Metric, family: str, trees: i
         assert np.array_equal(line, score_rows(query, matrix, rows, metric))
 
 
+def test_points_on_a_line() -> None:
+    """Their distances are small beside their lengths."""
+    matrix = RNG.standard_normal((5000, 1)).astype(np.float32)
+    found, _ = built(matrix, Metric.EUCLIDEAN).search(view(matrix), matrix[:50], 10)
+    assert recall(found, true_nearest(matrix[:50], matrix, Metric.EUCLIDEAN, 10)) > 0.95
+
+
 def test_more_patience_finds_more() -> None:
     matrix = RNG.standard_normal((20_000, 24)).astype(np.float32)
     truth = true_nearest(matrix[:100], matrix, Metric.COSINE, 10)
