@@ -161,7 +161,10 @@ class InProcessDriver:
             self._place.remove()
 
     def _forget(self, dead: Rows) -> None:
-        """Take rows out of an index that can be told; one that misses some is made anew."""
+        """Take rows out of an index that can be told; one that misses some is made anew.
+
+        So it holds live rows alone, whenever they died.
+        """
         gone = dead[dead < self._indexed]
         if self._removes and len(gone):
             indexed = self._row_view(self._indexed)
@@ -173,10 +176,10 @@ class InProcessDriver:
         """Start over with the live rows, where too many are dead."""
         dead = len(self._store) - self._store.live
         if dead > DEAD_SHARE * len(self._store) + MOST_DEAD:
-            self._store = self._store.compacted()
             self._start_over()
 
     def _start_over(self) -> None:
+        self._store = self._store.compacted()
         self._index = self._backend.make_index(self.dim, self.metric, self._options)
         self._indexed = 0
         self._changed()
@@ -195,8 +198,9 @@ class InProcessDriver:
         if len(self._store) - self._indexed > self._index.tail_limit:
             if not self._indexed:
                 self._end_journal()
-            self._index.add(self._row_view(len(self._store)), self._indexed)
-            self._indexed = len(self._store)
+            first, self._indexed = self._indexed, len(self._store)
+            self._index.add(self._row_view(self._indexed), first)
+            self._forget(first + np.flatnonzero(~self._store.alive[first:]))
 
     def _row_view(self, count: int) -> RowView:
         return RowView(self._store.matrix[:count], self._store.norms[:count])

@@ -1,4 +1,4 @@
-"""The native LSH: random hyperplanes, several tables, query-directed probing, exact scores."""
+"""The native LSH: trees of hyperplanes, buckets of codes, query-directed probing, exact scores."""
 
 from .index import HyperplaneLSH
 from .options import LSHOptions

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from itemspace.core.errors import (
     LockedError,
     ReadOnlyError,
 )
+from itemspace.lsh import HyperplaneLSH
 
 
 def some(n: int = 300, dim: int = 8, metric: Metric = Metric.COSINE) -> VectorSet:
@@ -304,3 +306,35 @@ def test_search_options_that_would_do_nothing() -> None:
     for parameters in ("factory=HNSW8&nprobe=3", "factory=PCA4,IVF2,Flat&nprobe=2", "ef_search=9"):
         with pytest.raises(InvalidOption, match="no effect"):
             create_retriever(f"faiss://?{parameters}", some())
+
+
+def test_what_died_before_the_index_was_built_stays_away() -> None:
+    matrix = np.random.default_rng(0).standard_normal((6000, 8)).astype(np.float32)
+    retriever = create_retriever("lsh://", VectorSet(Ids(np.arange(3000)), matrix[:3000]))
+    retriever.delete(np.arange(500))
+    retriever.upsert(np.arange(3000, 6000), matrix[3000:])
+    for found in retriever.search(matrix[:500], 10):
+        assert len(found) == 10 and found.ids.min() >= 500
+
+
+@pytest.mark.parametrize("mode", ["r", "rw"])
+def test_what_came_and_died_in_the_journal_stays_away(tmp_path: Path, mode: Any) -> None:
+    matrix = np.random.default_rng(0).standard_normal((5500, 8)).astype(np.float32)
+    url = f"lsh:{tmp_path}/index"
+    with create_retriever(url, VectorSet(Ids(np.arange(5000)), matrix[:5000])) as retriever:
+        retriever.upsert(np.arange(5000, 5500), matrix[5000:])
+        retriever.delete(np.arange(4900, 5200))
+    with open_retriever(url, mode=mode) as retriever:
+        for found in retriever.search(matrix[4900:5200], 10):
+            assert len(found) == 10
+            assert not np.isin(found.ids, np.arange(4900, 5200)).any()
+
+
+def test_an_index_that_misses_a_row_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = np.random.default_rng(0).standard_normal((6000, 8)).astype(np.float32)
+    retriever = create_retriever("lsh://", VectorSet(Ids(np.arange(6000)), matrix))
+    with monkeypatch.context() as patched:
+        patched.setattr(HyperplaneLSH, "remove", lambda *_: False)
+        assert retriever.delete(np.arange(100)) == 100
+    for found in retriever.search(matrix[:100], 10):
+        assert len(found) == 10 and found.ids.min() >= 100
