@@ -1,14 +1,12 @@
-"""URL scheme → backend: one lazy table, and entry points for everyone else's."""
+"""URL scheme → backend."""
 
 from __future__ import annotations
 
-import difflib
-import importlib
-from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
-from ..core.errors import BrokenPlugin, InvalidOption, MissingExtra, UnknownScheme
+from ..core.errors import InvalidOption, UnknownScheme
+from ..core.plugins import Builtin, Plugins
 from ..core.retriever import Retriever
 from ..core.vectors import VectorSet
 from .driver import Backend
@@ -16,24 +14,24 @@ from .options import parse_parameters
 from .url import RetrieverURL
 from .wrapper import DriverRetriever
 
-GROUP = "itemspace.retrievers"
-_LOAD_BATCH = 262_144
+
+def unknown_scheme(scheme: str, text: str) -> UnknownScheme:
+    """The error for a URL that nothing is registered for."""
+    return UnknownScheme(text, url=f"{scheme}:", scheme=scheme)
 
 
-class Builtin(NamedTuple):
-    """Where a built-in backend lives and which extra brings its engine."""
-
-    target: str
-    requires: str | None
-    extra: str | None
-
-
-BUILTINS = MappingProxyType(
-    {
-        "exact": Builtin("itemspace.adapters.exact:backend", None, None),
-        "faiss": Builtin("itemspace.adapters.faiss:backend", "faiss", "faiss"),
-        "lsh": Builtin("itemspace.adapters.lsh:backend", None, None),
-    }
+BACKENDS = Plugins(
+    what="backend",
+    group="itemspace.retrievers",
+    builtins=MappingProxyType(
+        {
+            "exact": Builtin("itemspace.adapters.exact:backend"),
+            "faiss": Builtin("itemspace.adapters.faiss:backend", "faiss", "faiss"),
+            "lsh": Builtin("itemspace.adapters.lsh:backend"),
+        }
+    ),
+    duty="create",
+    unknown=unknown_scheme,
 )
 
 
@@ -103,47 +101,6 @@ def open_retriever(url: str | RetrieverURL, mode: Literal["r", "rw"] = "r") -> R
 
 
 def load_backend(scheme: str) -> Backend:
-    """The backend of a scheme, imported on first use; built-ins cannot be replaced."""
-    if scheme in BUILTINS:
-        return _load_builtin(BUILTINS[scheme])
-    plugins = {point.name: point for point in entry_points(group=GROUP)}
-    if scheme in plugins:
-        return _load_plugin(plugins[scheme])
-    known = sorted({*BUILTINS, *plugins})
-    near = difflib.get_close_matches(scheme, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UnknownScheme(
-        f"No backend is registered under {scheme!r}; there are: {', '.join(known)}.{hint}",
-        url=f"{scheme}:",
-        scheme=scheme,
-    )
-
-
-def _load_builtin(builtin: Builtin) -> Backend:
-    module, _, name = builtin.target.partition(":")
-    try:
-        backend: Backend = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if builtin.requires is None or (error.name or "").partition(".")[0] != builtin.requires:
-            raise
-        raise MissingExtra(
-            f"This backend needs the package {error.name!r}; install it with "
-            f"pip install 'itemspace[{builtin.extra}]'.",
-            extra=builtin.extra,
-        ) from error
+    """The backend of a scheme; see :meth:`.Plugins.load`."""
+    backend: Backend = BACKENDS.load(scheme)
     return backend
-
-
-def _load_plugin(point: EntryPoint) -> Backend:
-    try:
-        backend: Any = point.load()
-        return backend if hasattr(backend, "create") else _not_a_backend(backend)
-    except Exception as error:
-        raise BrokenPlugin(
-            f"The plugin {point.value!r} for the scheme {point.name!r} does not load: {error!r}. "
-            "Repair or uninstall it."
-        ) from error
-
-
-def _not_a_backend(thing: object) -> Backend:
-    raise TypeError(f"{thing!r} has no create(): it is no Backend")

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
 from ..core.behaviour import Sequences
-from ..core.errors import DimensionMismatch, InvalidVectors
 from ..core.progress import Progress
 from ..core.side_information import SideInformation
-from ..core.vectors import VectorSet
+from ..core.vectors import VectorSet, check_one_space
 
 #: Called with the vectors so far, a VectorSet or, of a builder with ``supports_users``, a
 #: :class:`UserItemVectors`; returns what they are worth, higher is better.
@@ -21,7 +20,7 @@ Monitor = Callable[[Any], float]
 class UserItemVectors:
     """Vectors of items and users in one space: what can be evaluated in place of a builder.
 
-    Raises :class:`DimensionMismatch`, or :class:`InvalidVectors` for two metrics.
+    Raises what :func:`.check_one_space` does.
     """
 
     item_vectors_: VectorSet
@@ -29,19 +28,7 @@ class UserItemVectors:
     supports_vectors: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        items, users = self.item_vectors_, self.user_vectors_
-        if items.dim != users.dim:
-            raise DimensionMismatch(
-                f"The items have {items.dim} dimensions and the users {users.dim}; take those of "
-                "one training.",
-                expected=items.dim,
-                received=users.dim,
-            )
-        if items.metric != users.metric:
-            raise InvalidVectors(
-                f"The items are compared by {items.metric} and the users by {users.metric}; take "
-                "those of one training."
-            )
+        check_one_space(self.item_vectors_, self.user_vectors_)
 
 
 class Builder(Protocol):

@@ -7,6 +7,7 @@ Feedback" (UAI 2009).
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -79,7 +80,8 @@ class MatrixFactorization(Configured):
     item_vectors_, user_vectors_ : VectorSet
         float32, metric ``INNER_PRODUCT``, with lineage: of the items in the order of the
         vocabulary, and of the users in that of their numbers, under :attr:`.Sequences.user_ids`,
-        or else those numbers. Without an event that counts more than 0 there is no vector.
+        or else those numbers. Without an event that counts more than 0 there is no vector. Both
+        lineages name the ``training``, by the items' vectors; so do those of what is folded in.
     scores_ : list of float
         What ``monitor`` said of each epoch.
     loss_ : list of float
@@ -171,9 +173,11 @@ class MatrixFactorization(Configured):
         trained = MODELS[self.model](cells, ImplicitOptions.of(self))
 
         def look() -> UserItemVectors:
+            items, users = trained.item_factors.copy(), trained.user_factors.copy()
+            training = hashlib.sha256(items.tobytes()).hexdigest()[:16]
             return UserItemVectors(
-                self._vector_set(found.items, trained.item_factors.copy(), sequences),
-                self._vector_set(found.users, trained.user_factors.copy(), sequences),
+                self._vector_set(found.items, items, sequences, training),
+                self._vector_set(found.users, users, sequences, training),
             )
 
         best, self.scores_ = train_epochs(
@@ -241,7 +245,7 @@ class MatrixFactorization(Configured):
         cells = csr_matrix((amounts.data, columns, amounts.indptr), shape=shape)
         options = ImplicitOptions.of(self)
         matrix = solve_rows(self._confidences(cells), fixed.matrix, options)
-        return self._vector_set(ids, matrix, sequences)
+        return self._vector_set(ids, matrix, sequences, fixed.lineage["training"])
 
     def _confidences(self, amounts: csr_matrix) -> csr_matrix:
         """The matrix that is factorised."""
@@ -250,8 +254,10 @@ class MatrixFactorization(Configured):
             confidences = (1 + self.alpha * r).astype(np.float32)
         return csr_matrix((confidences, amounts.indices, amounts.indptr), shape=amounts.shape)
 
-    def _vector_set(self, ids: Ids, matrix: FloatMatrix, sequences: Sequences) -> VectorSet:
-        lineage = lineage_of(self.name_, self, sequences)
+    def _vector_set(
+        self, ids: Ids, matrix: FloatMatrix, sequences: Sequences, training: str
+    ) -> VectorSet:
+        lineage = lineage_of(self.name_, self, sequences, training=training)
         return VectorSet(ids, matrix, Metric.INNER_PRODUCT, lineage)
 
     def _check_options(self) -> None:

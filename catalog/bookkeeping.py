@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     ForeignKey,
@@ -76,5 +77,24 @@ version_table = Table(
     Column("id_kind", String(8), nullable=False),
     Column("lineage", JSON, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    # Where the users' vectors are, if the version has any.
+    Column("users_url", Text, nullable=True),
+    Column("users_checksum", String(64), nullable=True),
+    Column("user_count", BigInteger, nullable=True),
+    Column("user_id_kind", String(8), nullable=True),
     UniqueConstraint("space", "number"),
+)
+
+#: How far the filling of a table of recommendations has come; a row per table.
+recommendation_table = Table(
+    "itemspace_recommendation",
+    metadata,
+    Column("target", String(255), primary_key=True),
+    # What is being recommended, and how: another job starts anew.
+    Column("job", JSON, nullable=False),
+    # The last user whose rows are in; null before the first.
+    Column("last_user", JSON, nullable=True),
+    Column("users", BigInteger, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("finished", Boolean, nullable=False),
 )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     CTE,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Integer,
     String,
     Text,
+    bindparam,
     cast,
     column,
     func,
@@ -45,37 +47,58 @@ def placeholder(name: str, kind: IdKind) -> FromClause:
     )
 
 
+class Candidates(NamedTuple):
+    """Found items as a CTE, and the parameters to execute it with."""
+
+    cte: CTE
+    """A row (item_id, score, rank) per candidate; rank counts from 1."""
+    parameters: dict[str, Any]
+
+
 def candidates(
     dialect: str, name: str, kind: IdKind, ids: Sequence[Any], scores: Sequence[float]
-) -> CTE:
-    """A CTE with a row (item_id, score, rank) per candidate; rank counts from 1."""
+) -> Candidates:
+    """Items and their scores, for a statement that is executed with ``parameters``.
+
+    The CTE is made once for each name, so that SQLAlchemy knows the statements again.
+    """
     if dialect == "sqlite":
         pairs = json.dumps(list(zip(ids, scores, strict=True)), ensure_ascii=False)
-        source = func.json_each(literal(pairs, Text())).table_valued("key", "value")
-        statement = select(
-            func.json_extract(source.c.value, "$[0]", type_=_id_type(kind)).label(ITEM_ID),
-            func.json_extract(source.c.value, "$[1]", type_=Double()).label(SCORE),
-            (source.c.key + 1).label(RANK),
-        )
-    elif dialect == "postgresql":
-        unnested = func.unnest(
-            cast(list(ids), ARRAY(_id_type(kind))), cast(list(scores), ARRAY(Double()))
-        ).table_valued(ITEM_ID, SCORE, with_ordinality=RANK, joins_implicitly=True)
-        statement = select(unnested.render_derived(name=f"{name}_rows"))
-    else:
-        rows = [
-            (item, score, rank)
-            for rank, (item, score) in enumerate(zip(ids, scores, strict=True), start=1)
-        ]
-        statement = select(
-            values(
-                column(ITEM_ID, _id_type(kind)),
-                column(SCORE, Double()),
-                column(RANK, Integer()),
-                name=f"{name}_rows",
-            ).data(rows)
-        )
-    return statement.cte(name)
+        return Candidates(_json_pairs(name, kind), {f"{name}_pairs": pairs})
+    if dialect == "postgresql":
+        arrays = {f"{name}_ids": list(ids), f"{name}_scores": list(scores)}
+        return Candidates(_unnested(name, kind), arrays)
+    rows = [
+        (item, score, rank)
+        for rank, (item, score) in enumerate(zip(ids, scores, strict=True), start=1)
+    ]
+    columns: tuple[ColumnElement[Any], ...] = (
+        column(ITEM_ID, _id_type(kind)),
+        column(SCORE, Double()),
+        column(RANK, Integer()),
+    )
+    return Candidates(select(values(*columns, name=f"{name}_rows").data(rows)).cte(name), {})
+
+
+@cache
+def _json_pairs(name: str, kind: IdKind) -> CTE:
+    pairs = bindparam(f"{name}_pairs", type_=Text())
+    source = func.json_each(pairs).table_valued("key", "value")
+    return select(
+        func.json_extract(source.c.value, "$[0]", type_=_id_type(kind)).label(ITEM_ID),
+        func.json_extract(source.c.value, "$[1]", type_=Double()).label(SCORE),
+        (source.c.key + 1).label(RANK),
+    ).cte(name)
+
+
+@cache
+def _unnested(name: str, kind: IdKind) -> CTE:
+    ids: ColumnElement[Any] = bindparam(f"{name}_ids", type_=ARRAY(_id_type(kind)))
+    scores: ColumnElement[Any] = bindparam(f"{name}_scores", type_=ARRAY(Double()))
+    unnested = func.unnest(
+        cast(ids, ARRAY(_id_type(kind))), cast(scores, ARRAY(Double()))
+    ).table_valued(ITEM_ID, SCORE, with_ordinality=RANK, joins_implicitly=True)
+    return select(unnested.render_derived(name=f"{name}_rows")).cte(name)
 
 
 def is_among(

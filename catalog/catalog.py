@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Engine, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, select
 from sqlalchemy.orm import Session
 
 from ..core.behaviour import Interactions
-from ..core.errors import EmptyInput, InvalidOption, UnknownIds
+from ..core.errors import EmptyInput, InvalidOption
 from ..core.ids import Ids
 from ..core.side_information import SideInformation
 from . import schema
@@ -223,34 +223,3 @@ class Catalog:
                 for found, more in zip(values, column, strict=True):
                     found.extend(more)
         return SideInformation(Ids(ids, items.id_kind), dict(zip(names, values, strict=True)))
-
-    def recent_items(self, user: Any, limit: int, bind: Bind | None = None) -> list[Any]:
-        """The user's last items, newest first, each once, at most ``limit``.
-
-        Raises :class:`~itemspace.core.errors.UnknownIds` for a user without events.
-        """
-        log = self.interactions
-        statement = select(log.item).where(log.user == user, log.item.is_not(None))
-        statement = statement.group_by(log.item)
-        for column in (log.time, log.order):
-            if column is not None:
-                newest = func.max(column)
-                statement = statement.order_by(newest.is_(None), newest.desc())
-        statement = statement.order_by(log.item)
-        self._check_user(user)
-        with self.connection(bind) as connection:
-            found = list(connection.scalars(statement.limit(limit)))
-        if not found:
-            raise UnknownIds(f"The user {user!r} has no events in {log.table}.", ids=[user])
-        return found
-
-    def _check_user(self, user: Any) -> None:
-        """Raise :class:`~itemspace.core.errors.InvalidId` for what is no id of a user."""
-        Ids([user], self.interactions.user_kind)
-
-    def seen_items(self, user: Any, bind: Bind | None = None) -> list[Any]:
-        """Every item that the user has an event with, each once."""
-        log = self.interactions
-        statement = select(log.item).where(log.user == user, log.item.is_not(None)).distinct()
-        with self.connection(bind) as connection:
-            return list(connection.scalars(statement))

@@ -40,6 +40,21 @@ class Build:
         """Where its cold start is, if its lineage has a ``cold_start``, the checksum of that."""
         return cold_start_path(self.path)
 
+    @property
+    def user_vectors_path(self) -> Path:
+        """Where its users' vectors are, if its lineage has ``user_vectors``, their checksum."""
+        return user_vectors_path(self.path)
+
+
+@dataclass(frozen=True)
+class PublishedUsers:
+    """Where the users' vectors of a version are."""
+
+    url: str
+    checksum: str
+    count: int
+    id_kind: IdKind
+
 
 @dataclass(frozen=True)
 class Version:
@@ -56,6 +71,13 @@ class Version:
     id_kind: IdKind
     lineage: Mapping[str, Any]
     created_at: datetime
+    users: PublishedUsers | None
+    """The users' vectors that belong to it, if there are any."""
+
+
+def user_vectors_path(path: Path) -> Path:
+    """Where the users' vectors of a build at a path are: beside it."""
+    return path.with_name(f"{path.name}-users")
 
 
 def cold_start_path(path: Path) -> Path:
@@ -108,7 +130,14 @@ def get_build(
 
 
 def add_version(
-    catalog: Catalog, space: str, number: int, vectors: VectorSet, *, url: str, build: Build | None
+    catalog: Catalog,
+    space: str,
+    number: int,
+    vectors: VectorSet,
+    *,
+    url: str,
+    build: Build | None,
+    users: PublishedUsers | None = None,
 ) -> Version:
     """Note a loaded version (and the space, if it is new); it is not live yet."""
     now = datetime.now(UTC)
@@ -125,6 +154,13 @@ def add_version(
         "lineage": dict(vectors.lineage),
         "created_at": now,
     }
+    if users is not None:
+        values |= {
+            "users_url": users.url,
+            "users_checksum": users.checksum,
+            "user_count": users.count,
+            "user_id_kind": users.id_kind,
+        }
     try:
         with _writing(catalog) as connection:
             known = select(space_table.c.name).where(space_table.c.name == space)
@@ -206,4 +242,7 @@ def _writing(catalog: Catalog) -> Iterator[Connection]:
 def _version(row: Row[Any]) -> Version:
     facts = dict(row._mapping)
     facts.pop("id")
-    return Version(**{**facts, "metric": Metric(row.metric)})
+    names = ("users_url", "users_checksum", "user_count", "user_id_kind")
+    url, checksum, count, kind = map(facts.pop, names)
+    users = None if url is None else PublishedUsers(url, checksum, count, kind)
+    return Version(**{**facts, "metric": Metric(row.metric), "users": users})

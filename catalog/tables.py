@@ -31,7 +31,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.types import TypeEngine
 
 from ..core.errors import CatalogError
-from ..core.ids import MAX_ID_LENGTH
+from ..core.ids import MAX_ID_LENGTH, IdKind
 from .engines import translated_errors
 from .mapping import INTERACTION, ITEM
 from .reading import ColumnType, Types
@@ -124,12 +124,17 @@ def sender(connection: Connection, table: Table, names: list[str]) -> Send:
     return lambda rows: connection.exec_driver_sql(statement, [bound(row) for row in rows])
 
 
+def id_type(kind: IdKind) -> TypeEngine[Any]:
+    """The type of a column of ids."""
+    if kind == "int":
+        return BigInteger()
+    # MySQL's default collations take "a" and "A" for the same id.
+    exact = VARCHAR(MAX_ID_LENGTH, collation="utf8mb4_bin")
+    return String(MAX_ID_LENGTH).with_variant(exact, "mysql", "mariadb")
+
+
 def _sql_type(kind: ColumnType, is_id: bool) -> TypeEngine[Any]:
-    if is_id and kind == ColumnType.TEXT:
-        # MySQL's default collations take "a" and "A" for the same id.
-        exact = VARCHAR(MAX_ID_LENGTH, collation="utf8mb4_bin")
-        return String(MAX_ID_LENGTH).with_variant(exact, "mysql", "mariadb")
-    return _SQL_TYPES[kind]()
+    return id_type("str") if is_id and kind == ColumnType.TEXT else _SQL_TYPES[kind]()
 
 
 def _column_type(kind: TypeEngine[Any]) -> ColumnType:

@@ -17,7 +17,18 @@ from ..core.errors import (
     UnsupportedError,
     UsageError,
 )
-from . import build, cold_start, database, evaluate, exchange, ingest, lookup, publish, tune
+from . import (
+    build,
+    cold_start,
+    database,
+    evaluate,
+    exchange,
+    ingest,
+    lookup,
+    publish,
+    recommend,
+    tune,
+)
 from .output import notes
 
 #: What the shell sees; 2 is also what a misspelt option gives.
@@ -41,7 +52,7 @@ app = typer.Typer(
     "for what is [bold]similar[/]. Settings come from flags, ITEMSPACE_… variables or "
     "itemspace.toml.",
 )
-for group in (ingest, build, evaluate, tune, publish, lookup, exchange, cold_start):
+for group in (ingest, build, evaluate, tune, publish, lookup, recommend, exchange, cold_start):
     group.register(app)
 app.add_typer(database.app, name="database")
 

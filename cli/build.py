@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 from ..builders import load_builder
 from ..builders.builder import fit_builder
 from ..builders.counting import ItemKNN, Popularity
-from ..catalog.records import record_build
+from ..catalog.records import record_build, user_vectors_path
 from ..core.behaviour import Sequences
 from ..core.errors import EmptyInput, InvalidOption, UnsupportedError, UsageError
 from ..core.histories import Recent
@@ -53,7 +54,8 @@ def build(
         ),
     ] = True,
     recent: Annotated[
-        int | None, typer.Option(help="It is measured with so many of the last items.", min=1)
+        int | None,
+        typer.Option(help="A user is taken by so many of the last items, now and later.", min=1),
     ] = None,
     decay: Annotated[
         float | None, typer.Option(help="Weight there of an item relative to the next newer one.")
@@ -97,23 +99,24 @@ def build(
         log, weights = LogOptions(denoise, purchase, earlier, event).read(catalog, side, fields)
         sequences = log.sequences(gap=gap, weights=weights)
         measures = {}
+        user = Recent() if found is None else found.recent
+        user = Recent(recent or user.count, user.decay if decay is None else decay)
         if measured:
-            user = Recent() if found is None else found.recent
-            user = Recent(recent or user.count, user.decay if decay is None else decay)
             with working("measuring what such vectors are worth"):
                 measures = _show_worth(sequences, name, made.get_params(), user, side)
         with progress_bar() as report:
             fit_builder(made, sequences, side=side, progress=report)
         path = settings.new_build_path(name)
-        vectors = made.item_vectors_.with_lineage(**measures, **keep_side(made, path))
+        kept = {**measures, **keep_side(made, path), "recent": asdict(user)}
+        if getattr(made, "supports_users", False):
+            kept["user_vectors"] = made.user_vectors_.save(user_vectors_path(path))
+        vectors = made.item_vectors_.with_lineage(**kept)
         checksum = vectors.save(path)
         done = record_build(catalog, vectors, builder=name, path=path, checksum=checksum)
     if chart is not None:
         draw_field_weights(made.field_weights_, chart)
-    say(f"Build {done.id}: {done.item_count:,} items × {done.dim} by {name}, in {path}")
-    if found is not None:
-        user = found.recent
-        say(f"It was tuned for: itemspace recommend --recent {user.count} --decay {user.decay:g}")
+    users = f"{len(made.user_vectors_):,} users and " if "user_vectors" in kept else ""
+    say(f"Build {done.id}: {users}{done.item_count:,} items × {done.dim} by {name}, in {path}")
 
 
 def _show_worth(

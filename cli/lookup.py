@@ -1,4 +1,4 @@
-"""``itemspace similar`` and ``itemspace recommend``."""
+"""``itemspace similar``, and what ``itemspace recommend`` shares with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ..catalog import parse_condition
 from ..core.errors import DuplicateIds, InvalidId, UnknownIds, UsageError
 from ..core.ids import IdKind
 from ..space import Lookup, Space
-from ..users import recommend as recommend_for
 from .output import FormatOption, OutputFormat, print_rows
 from .settings import DatabaseOption, Settings, SpaceOption
 
@@ -40,42 +39,25 @@ def similar(
     """The items nearest to an item that meet a condition."""
     if (item is None) == (title is None):
         raise UsageError("Name the item by its id, or by --title.")
-    with _space(database, space) as opened:
-        subject = _by_title(opened, title) if title is not None else _id(item, opened.items.id_kind)
-        _answer(opened, opened.similar_to(subject, k), where, columns, output)
-
-
-def recommend(
-    user: Annotated[str, typer.Option(help="Id of the user.")],
-    k: CountOption = 10,
-    recent: Annotated[int, typer.Option(help="How many of the last items count.", min=1)] = 10,
-    decay: Annotated[
-        float, typer.Option(help="Weight of an item relative to the next newer one.")
-    ] = 1.0,
-    seen: Annotated[bool, typer.Option(help="Whether seen items may come back.")] = False,
-    where: WhereOption = None,
-    columns: ColumnsOption = None,
-    output: FormatOption = OutputFormat.TABLE,
-    space: SpaceOption = None,
-    database: DatabaseOption = None,
-) -> None:
-    """Items for a user: near the mean of the last ones, without those seen."""
-    with _space(database, space) as opened:
-        who = _id(user, opened.catalog.interactions.user_kind)
-        near = recommend_for(opened, who, k, recent=recent, decay=decay, exclude_seen=not seen)
-        _answer(opened, near, where, columns, output)
+    with opened_space(database, space) as opened:
+        subject = (
+            _by_title(opened, title) if title is not None else read_id(item, opened.items.id_kind)
+        )
+        print_answer(opened, opened.similar_to(subject, k), where, columns, output)
 
 
 @contextmanager
-def _space(database: str | None, space: str | None) -> Iterator[Space]:
+def opened_space(database: str | None, space: str | None) -> Iterator[Space]:
+    """The live version of the space that the settings name."""
     settings = Settings.load(database=database, space=space)
     with settings.catalog() as catalog, Space.open(catalog, settings.space) as opened:
         yield opened
 
 
-def _answer(
+def print_answer(
     space: Space, near: Lookup, where: str | None, columns: str | None, output: OutputFormat
 ) -> None:
+    """Run a lookup under a condition and print its rows."""
     mapped = space.items.columns
     statement = select(*mapped.values(), near.score)
     if where is not None:
@@ -101,7 +83,8 @@ def _by_title(space: Space, title: str | None) -> Any:
     return found[0]
 
 
-def _id(text: str | None, kind: IdKind) -> Any:
+def read_id(text: str | None, kind: IdKind) -> Any:
+    """An id from the command line."""
     if kind == "str":
         return text
     try:
@@ -113,4 +96,3 @@ def _id(text: str | None, kind: IdKind) -> Any:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(similar)
-    app.command()(recommend)

@@ -50,11 +50,13 @@ def print_rows(rows: Rows, output: OutputFormat, columns: Sequence[str] | None =
             "completeness": rows.completeness,
             "plan": vars(rows.plan),
             "version": rows.version,
+            "source": rows.source,
         }
         print(json.dumps(answer, ensure_ascii=False, default=str))
         return
     print_table(shown, ([record[name] for name in shown] for record in records))
-    say(f"{rows.completeness}: {len(rows)} rows, version {rows.version}; {rows.plan}")
+    source = "" if rows.source is None else f", {rows.source}"
+    say(f"{rows.completeness}: {len(rows)} rows, version {rows.version}{source}; {rows.plan}")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

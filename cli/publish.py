@@ -20,18 +20,29 @@ def publish(
             help="Retriever URL, such as lsh:///data/published (ITEMSPACE_TO).", show_default=False
         ),
     ] = None,
+    users_to: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the vectors of the build's users go, if it has any: such as "
+            "redis://localhost/0; beside the items if left out (ITEMSPACE_USERS_TO).",
+            show_default=False,
+        ),
+    ] = None,
     space: SpaceOption = None,
     database: DatabaseOption = None,
 ) -> None:
     """Load a build into a backend and make it the live version."""
-    settings = Settings.load(database=database, space=space, to=to)
+    settings = Settings.load(database=database, space=space, to=to, users_to=users_to)
     with settings.catalog() as catalog:
         found = get_build(catalog, build)
         with working(f"publishing build {found.id}"):
-            version = publish_build(catalog, found, settings.to, space=settings.space)
+            version = publish_build(
+                catalog, found, settings.to, space=settings.space, users_to=settings.users_to
+            )
+    users = "" if version.users is None else f"{version.users.count:,} users and "
     say(
-        f"Version {version.number} of {version.space!r} is live: {version.item_count:,} items × "
-        f"{version.dim} from build {found.id}"
+        f"Version {version.number} of {version.space!r} is live: {users}{version.item_count:,} "
+        f"items × {version.dim} from build {found.id}"
     )
 
 

@@ -23,6 +23,7 @@ DEFAULTS = {
     "home": "itemspace-data",
     "space": "items",
     "to": None,
+    "users_to": None,
     "items": "item",
     "id_column": "item_id",
     "interactions": "interaction",
@@ -34,6 +35,8 @@ DEFAULTS = {
     "value_column": None,
     "dwell_column": None,
 }
+
+_MAPPING = list(DEFAULTS)[list(DEFAULTS).index("items") :]
 
 DatabaseOption = Annotated[
     str | None,
@@ -55,6 +58,7 @@ class Settings:
     home: Path
     space: str
     to: str
+    users_to: str | None
     mapping: dict[str, Any]
 
     @classmethod
@@ -72,7 +76,8 @@ class Settings:
             home=Path(found["home"]),
             space=found["space"],
             to=to,
-            mapping={name: found[name] or None for name in list(DEFAULTS)[4:]},
+            users_to=found["users_to"] or None,
+            mapping={name: found[name] or None for name in _MAPPING},
         )
 
     def new_build_path(self, builder: str) -> Path:

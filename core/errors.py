@@ -42,7 +42,8 @@
         ├── UnknownBuild              LookupError
         ├── UnknownSpace              LookupError
         ├── NothingPublished          LookupError
-        └── PublishConflict           RuntimeError
+        ├── PublishConflict           RuntimeError
+        └── VersionMismatch           ValueError
 
 A leaf also inherits the builtin that a caller would catch. The parts of a message are
 attributes (see each class), and every error pickles.
@@ -269,3 +270,7 @@ class NothingPublished(CatalogError, LookupError):
 
 class PublishConflict(CatalogError, RuntimeError):
     """Another publisher moved the live pointer first; the live version stands."""
+
+
+class VersionMismatch(CatalogError, ValueError):
+    """Vectors of users and items that were not made together."""

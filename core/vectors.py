@@ -11,7 +11,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .errors import CorruptData, InvalidOption, InvalidVectors, UnknownIds
+from .errors import (
+    CorruptData,
+    DimensionMismatch,
+    InvalidOption,
+    InvalidVectors,
+    UnknownIds,
+    VersionMismatch,
+)
 from .ids import Ids
 from .metric import Metric
 from .storage import open_directory, verify_directory, write_directory
@@ -238,6 +245,36 @@ class VectorSet:
         found = np.flatnonzero(rows >= 0)
         weights[found + first] = self.matrix[rows[found]]
         return weights, {name: row + first for row, name in enumerate(wanted)}
+
+
+def check_one_space(items: VectorSet, users: VectorSet) -> None:
+    """Raise unless vectors of items and users can be compared.
+
+    Raises
+    ------
+    DimensionMismatch, InvalidVectors
+        They have other dimensions, or another metric.
+    VersionMismatch
+        Both lineages name the ``training`` that made them, and not the same one.
+    """
+    if items.dim != users.dim:
+        raise DimensionMismatch(
+            f"The items have {items.dim} dimensions and the users {users.dim}; take those of "
+            "one training.",
+            expected=items.dim,
+            received=users.dim,
+        )
+    if items.metric != users.metric:
+        raise InvalidVectors(
+            f"The items are compared by {items.metric} and the users by {users.metric}; take "
+            "those of one training."
+        )
+    made = [vectors.lineage.get("training") for vectors in (items, users)]
+    if None not in made and made[0] != made[1]:
+        raise VersionMismatch(
+            f"The items are of the training {made[0]} and the users of {made[1]}: their inner "
+            "products mean nothing. Take those of one training."
+        )
 
 
 def check_known(ids: Ids, rows: npt.NDArray[np.int64], where: str) -> None:

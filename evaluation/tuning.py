@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..builders.options import SearchSpace
-from ..builders.registry import BUILTINS, GROUP
+from ..builders.registry import BUILDERS
 from ..core.errors import InvalidOption, MissingExtra
 from ..core.histories import Recent
 from ..core.progress import Progress
@@ -144,12 +144,8 @@ def tune(
 
 def name_of(kind: type[Any]) -> str:
     """The registered name of a builder's class; ``module:class`` where it has none."""
-    from importlib.metadata import entry_points
-
     place = f"{kind.__module__}:{kind.__qualname__}"
-    named = {value: name for name, value in BUILTINS.items()}
-    plugins = {point.value: point.name for point in entry_points(group=GROUP)}
-    return named.get(place) or plugins.get(place) or place
+    return BUILDERS.name_of(place) or place
 
 
 def _check(

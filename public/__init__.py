@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from .core.retriever import IdFilter, Retriever
     from .core.vectors import VectorSet
     from .publishing import publish
-    from .space import Space
-    from .users import recommend
+    from .space import Seen, Space, UserSource
 
 _HOMES = {
     "Catalog": "catalog.catalog",
@@ -33,14 +32,15 @@ _HOMES = {
     "Metric": "core.metric",
     "Neighbors": "core.neighbors",
     "Retriever": "core.retriever",
+    "Seen": "catalog.user_events",
     "Sequences": "core.behaviour",
     "Space": "space.space",
+    "UserSource": "space.subjects",
     "VectorSet": "core.vectors",
     "create_retriever": "adapters.registry",
     "ingest": "catalog.ingest",
     "open_retriever": "adapters.registry",
     "publish": "publishing.publish",
-    "recommend": "users.recommending",
 }
 
 __version__ = "0.1.0"
@@ -56,14 +56,15 @@ __all__ = [
     "Metric",
     "Neighbors",
     "Retriever",
+    "Seen",
     "Sequences",
     "Space",
+    "UserSource",
     "VectorSet",
     "create_retriever",
     "ingest",
     "open_retriever",
     "publish",
-    "recommend",
 ]
 
 

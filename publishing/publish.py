@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..adapters import RetrieverURL, create_retriever
 from ..catalog.catalog import Catalog
-from ..catalog.records import Build, Version, add_version, live_number, next_number, swap_live
-from ..core.errors import CorruptData, EmptyInput, InvalidURL
+from ..catalog.records import (
+    Build,
+    PublishedUsers,
+    Version,
+    add_version,
+    live_number,
+    next_number,
+    swap_live,
+)
+from ..core.errors import CorruptData, EmptyInput, InvalidOption, InvalidURL
 from ..core.retriever import Retriever
-from ..core.vectors import VectorSet
+from ..core.vectors import VectorSet, check_one_space
+from ..users import create_user_store, place_below
 
 _SAMPLE = 100
 
 
 def publish_build(
-    catalog: Catalog, build: Build, to: str | RetrieverURL, *, space: str = "items"
+    catalog: Catalog,
+    build: Build,
+    to: str | RetrieverURL,
+    *,
+    space: str = "items",
+    users_to: str | RetrieverURL | None = None,
 ) -> Version:
-    """Publish a recorded build, whose files are compared with the checksum in SQL first.
+    """Publish a recorded build, with its users if it has any.
+
+    Its files are compared with the checksums in SQL first.
 
     Raises :class:`~itemspace.core.errors.CorruptData` where they differ, and whatever
     :func:`publish` raises; the live version serves on.
@@ -30,7 +48,24 @@ def publish_build(
             f"The vectors at {build.path} are not those of build {build.id}; build again.",
             path=str(build.path),
         )
-    return publish(catalog, VectorSet.open(build.path), to, space=space, build=build)
+    users = None
+    if "user_vectors" in build.lineage:
+        if VectorSet.verify(build.user_vectors_path) != build.lineage["user_vectors"]:
+            raise CorruptData(
+                f"The vectors at {build.user_vectors_path} are not those of the users of build "
+                f"{build.id}; build again.",
+                path=str(build.user_vectors_path),
+            )
+        users = VectorSet.open(build.user_vectors_path)
+    return publish(
+        catalog,
+        VectorSet.open(build.path),
+        to,
+        space=space,
+        build=build,
+        users=users,
+        users_to=users_to,
+    )
 
 
 def publish(
@@ -40,6 +75,8 @@ def publish(
     *,
     space: str = "items",
     build: Build | None = None,
+    users: VectorSet | None = None,
+    users_to: str | RetrieverURL | None = None,
 ) -> Version:
     """Load ``vectors`` as the space's next version and make it live.
 
@@ -49,6 +86,10 @@ def publish(
         The backend's URL; the version goes one level below it, into ``<space>-<number>-<random>``.
     space
         Made on its first publishing.
+    users, users_to
+        The users' vectors, of the same training as the items', and the URL of the store below
+        which they go (:func:`~itemspace.users.create_user_store`); beside the items where that is
+        a folder.
 
     Returns
     -------
@@ -61,6 +102,10 @@ def publish(
         There are no vectors.
     CorruptData
         The backend does not give back what was loaded.
+    DimensionMismatch, InvalidVectors, VersionMismatch
+        The vectors of users and items do not belong together.
+    InvalidOption
+        There are users, ``users_to`` is left out, and ``to`` is no folder.
     PublishConflict
         Another publisher was faster.
     InvalidURL, BackendError, …
@@ -75,14 +120,58 @@ def publish(
             f"'{base.scheme}:///data/published'.",
             url=str(base),
         )
+    if users is not None:
+        check_one_space(vectors, users)
+        users_to = _users_base(base, users_to)
     live, number = live_number(catalog, space), next_number(catalog, space)
     # A name of its own: what an earlier publishing left behind, killed, is in nobody's way.
-    place = base.child(f"{space}-{number:04d}-{secrets.token_hex(4)}")
+    name = f"{space}-{number:04d}-{secrets.token_hex(4)}"
+    place = base.child(name)
     with create_retriever(place, vectors) as retriever:
         _check_loaded(retriever, vectors)
-        version = add_version(catalog, space, number, vectors, url=_lasting(place), build=build)
+        found = None
+        if users is not None and users_to is not None:
+            found = _load_users(users, place_below(users_to, f"{name}-users"))
+        version = add_version(
+            catalog, space, number, vectors, url=_lasting(place), build=build, users=found
+        )
     swap_live(catalog, space, expected=live, number=number)
     return version
+
+
+def _users_base(base: RetrieverURL, users_to: str | RetrieverURL | None) -> RetrieverURL:
+    """Where user vectors go: what was said, or the folder of the items."""
+    if users_to is not None:
+        return RetrieverURL.parse(users_to)
+    if base.authority or base.path in ("", "/"):
+        raise InvalidOption(
+            f"{base} is no folder that user vectors could go into as well; say where they go "
+            "(users_to), such as 'redis://localhost/0'.",
+            option="users_to",
+            received=None,
+        )
+    return RetrieverURL("vectorset", "", base.path)
+
+
+def _load_users(users: VectorSet, place: RetrieverURL) -> PublishedUsers:
+    store = create_user_store(place, users)
+    try:
+        if len(store) != len(users):
+            raise CorruptData(
+                f"The store holds {len(store)} users where {len(users)} went in; nothing was "
+                "published.",
+                path=str(place),
+            )
+        sample = users.ids[np.linspace(0, len(users) - 1, min(_SAMPLE, len(users))).astype(int)]
+        known, back = store.vectors(sample)
+        if not known.all() or not np.array_equal(back, users.vectors(sample)):
+            raise CorruptData(
+                "The store gives back other vectors than went in; nothing was published.",
+                path=str(place),
+            )
+        return PublishedUsers(_lasting(place), store.checksum, len(users), users.ids.kind)
+    finally:
+        store.close()
 
 
 def _check_loaded(retriever: Retriever, vectors: VectorSet) -> None:
@@ -111,6 +200,6 @@ def _check_loaded(retriever: Retriever, vectors: VectorSet) -> None:
 
 def _lasting(place: RetrieverURL) -> str:
     """The URL to open it by from any working directory."""
-    if place.path and not place.path.startswith("/") and place.location is not None:
-        place = RetrieverURL(place.scheme, "", str(place.location.resolve()), place.parameters)
+    if not place.authority and place.path and not place.path.startswith("/"):
+        place = replace(place, path=str(Path(place.path).resolve()))
     return place.render()

@@ -1,7 +1,9 @@
 """A named space, and the lookups over it."""
 
+from ..catalog.user_events import Seen
 from .lookup import Lookup, Rows
 from .planner import Plan
 from .space import Space
+from .subjects import UserSource
 
-__all__ = ["Lookup", "Plan", "Rows", "Space"]
+__all__ = ["Lookup", "Plan", "Rows", "Seen", "Space", "UserSource"]

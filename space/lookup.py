@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import time
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
-from typing import Any, Protocol
+from functools import cache
+from typing import Any, Protocol, Self
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Join, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, select
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, StatementError
 from sqlalchemy.orm import Session
-from sqlalchemy.sql import visitors
-from sqlalchemy.sql.functions import FunctionElement
 
-from ..catalog.candidates import ITEM_ID, RANK, SCORE, candidates, placeholder
+from ..catalog.candidates import ITEM_ID, RANK, SCORE, candidates, is_among, placeholder
 from ..catalog.catalog import Bind
 from ..catalog.engines import is_unavailable
 from ..catalog.mapping import ItemTable
-from ..core.errors import InvalidCondition, UnsupportedError
+from ..core.errors import InvalidCondition
 from ..core.ids import Ids
 from ..core.neighbors import Completeness, NeighborList
 from ..core.retriever import Retriever
-from ..core.vectors import FloatMatrix
-from .planner import Plan, Planner
+from .planner import Clock, Plan, Planner, Resolved
+from .statements import conditions_of, is_one_row_per_item, is_plain, sources_of
+from .subjects import Resolve, Subject, UserSource
+from .variety import DEEPER, DEPTH, Variety
 
 
 class Ground(Protocol):
@@ -56,6 +56,7 @@ class Rows(Sequence[Row[Any]]):
         completeness: Completeness,
         plan: Plan,
         version: int,
+        source: UserSource | None,
     ) -> None:
         self._rows = rows
         self.keys = tuple(keys)
@@ -65,6 +66,8 @@ class Rows(Sequence[Row[Any]]):
         self.plan = plan
         #: The space's version that answered.
         self.version = version
+        #: What is known of the user it is for; None where it is for no user.
+        self.source = source
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -73,28 +76,29 @@ class Rows(Sequence[Row[Any]]):
         return self._rows[key]
 
     def __repr__(self) -> str:
-        return f"<Rows: {len(self)}, {self.completeness}, version {self.version}; {self.plan}>"
+        source = "" if self.source is None else f", {self.source}"
+        return (
+            f"<Rows: {len(self)}, {self.completeness}, version {self.version}{source}; {self.plan}>"
+        )
 
 
 class Lookup:
-    """The k items nearest to a query vector, to be joined into a SELECT.
+    """The k items nearest to something, to be joined into a SELECT.
 
-    Made by :meth:`Space.similar_to` and :meth:`Space.near`. ``score`` (float, higher is better),
-    ``rank`` (from 1) and ``item_id`` are columns for use in the statement.
+    Made by :meth:`Space.similar_to`, :meth:`Space.for_user` and others. ``score`` (float, higher
+    is better), ``rank`` (from 1) and ``item_id`` are columns for use in the statement.
     """
 
-    def __init__(
-        self, space: Ground, query: FloatMatrix, k: int, excluded: Ids, name: str = "near"
-    ) -> None:
-        self._space, self._query, self._k = space, query, k
-        self._excluded, self._name = excluded, name
+    def __init__(self, space: Ground, subject: Resolve, k: int, name: str = "near") -> None:
+        self._space, self._subject, self._k, self._name = space, subject, k, name
         self._near = placeholder(name, space.items.id_kind)
+        self._variety = Variety()
 
     @property
     def score(self) -> ColumnElement[Any]:
         """The item's score; see :class:`~itemspace.core.metric.Metric`.
 
-        Its name in the rows is :attr:`score_name`.
+        Its name in the rows is :attr:`score_name`. Of popular items: how many events they have.
         """
         return self._near.c[SCORE].label(self.score_name)
 
@@ -110,8 +114,24 @@ class Lookup:
 
     @property
     def rank(self) -> ColumnElement[Any]:
-        """1 for the nearest item, and so on."""
+        """1 for the first item, and so on."""
         return self._near.c[RANK]
+
+    def diverse(self, diversity: float = 0.3) -> Self:
+        """The same lookup, whose items are chosen to differ from each other as well.
+
+        By maximal marginal relevance (:mod:`.variety`) over five times as many items as are
+        wanted; ``diversity`` is from 0, the plain order, to 1. Popular items are left as they are.
+        """
+        return self._with(self._variety.diverse(diversity))
+
+    def at_most(self, most: int, column: ColumnElement[Any]) -> Self:
+        """The same lookup with at most so many items of each value of a column.
+
+        ``column`` is one of the items, or of a table that the statement joins with one row per
+        item. NULL is no value: items without one are not counted.
+        """
+        return self._with(self._variety.at_most(most, column))
 
     def execute(self, bind: Bind | None = None, statement: Select[Any] | None = None) -> Rows:
         """Run ``statement`` over the k nearest items that match it.
@@ -132,7 +152,7 @@ class Lookup:
         Rows
             ``completeness`` is ``FULL`` where k distinct items were found, and ``EXHAUSTED``
             where no more match. Items without a vector never match, nor do vectors without a
-            row.
+            row (popular items need no vector).
 
         Raises
         ------
@@ -141,43 +161,110 @@ class Lookup:
         UnsupportedError
             The score is used in WHERE.
         """
-        items = self._space.items
         if statement is None:
-            everything: Select[Any] = select(*items.columns.values(), self.score)
+            everything: Select[Any] = select(*self._space.items.columns.values(), self.score)
             statement = everything
-        sources = self._sources(statement, items)
-        matching = _matching(statement, items, self._near)
+        clock = Clock()
         with self._space.connection(bind) as connection, _refusals(connection, statement):
+            subject = self._subject(connection, clock)
             # A Session adds criteria of its own (inheritance, soft deletion), and gives entities
             # back as entities.
             run = bind if isinstance(bind, Session) else connection
-            planner = Planner(
-                self._space.retriever,
-                items,
-                run,
-                connection.dialect.name,
-                matching,
-                self._query,
-                self._excluded,
-            )
-            narrowed = statement.whereclause is not None or sources != [items.table]
-            found, plan = planner.resolve(self._k, narrowed=narrowed)
-            started = time.perf_counter()
-            keys, rows = _fetch(run, self._joined(statement, items, found, connection))
-            seconds = plan.seconds_sql + time.perf_counter() - started
-        plan = replace(plan, statements=plan.statements + 1, seconds_sql=seconds)
+            resolved = self._resolve(statement, subject, run, connection, clock)
+            if resolved.rows is None:
+                keys, rows = self._fetch(statement, resolved.found, run, connection, clock)
+            else:
+                keys, rows = resolved.rows
         return Rows(
             rows,
             keys,
-            completeness=found.completeness,
-            plan=plan,
+            completeness=resolved.found.completeness,
+            plan=clock.plan(resolved.strategy, resolved.matches),
             version=self._space.version,
+            source=subject.source,
         )
 
-    def _joined(
-        self, statement: Select[Any], items: ItemTable, found: NeighborList, connection: Connection
-    ) -> Select[Any]:
-        """The statement joined with the found items; a CTE stands for the placeholder's name."""
+    def _resolve(
+        self,
+        statement: Select[Any],
+        subject: Subject,
+        run: Connection | Session,
+        connection: Connection,
+        clock: Clock,
+    ) -> Resolved:
+        """The k items that match the statement, with their rows where those came along."""
+        items, dialect = self._space.items, connection.dialect.name
+        sources = sources_of(statement, items, self._near)
+
+        @cache
+        def matching() -> Select[Any]:
+            return conditions_of(statement, items, self._near)
+
+        def fetch(found: NeighborList, k: int) -> Any:
+            return self._fetch(statement.limit(k), found, run, connection, clock)
+
+        alone = sources == [items.table]
+        together = alone and not self._variety and is_one_row_per_item(statement, items, self._near)
+        planner = Planner(
+            subject.ranking,
+            len(self._space.retriever),
+            items,
+            run,
+            dialect,
+            matching,
+            clock,
+            fetch if together else None,
+        )
+        narrowed = statement.whereclause is not None or not alone
+        if not self._variety:
+            return planner.resolve(self._k, narrowed=narrowed)
+        depth = DEPTH * self._k
+        while True:
+            resolved = planner.resolve(depth, narrowed=narrowed)
+            values = self._values(resolved.found, matching(), run, dialect, clock)
+            chosen = self._choose(resolved.found, subject, values)
+            if len(chosen) == self._k or len(resolved.found) < depth:
+                return Resolved(chosen, resolved.strategy, resolved.matches)
+            depth *= DEEPER
+
+    def _values(
+        self,
+        found: NeighborList,
+        matching: Select[Any],
+        run: Connection | Session,
+        dialect: str,
+        clock: Clock,
+    ) -> list[Any] | None:
+        """What the capped column says of found items."""
+        column, items = self._variety.column, self._space.items
+        if column is None:
+            return None
+        ids = found.ids.tolist()
+        pairs = matching.with_only_columns(items.id, column, maintain_column_froms=True)
+        pairs = pairs.where(is_among(dialect, items.id, items.id_kind, ids))
+        of_item = dict(clock.ask(lambda: run.execute(pairs).all()))
+        return [of_item[item] for item in ids]
+
+    def _choose(
+        self, found: NeighborList, subject: Subject, values: Sequence[Any] | None
+    ) -> NeighborList:
+        """The k that differ as they should."""
+        ids = Ids(found.ids, self._space.items.id_kind)
+        vectors = subject.ranking.vectors(ids) if self._variety.diversity else None
+        picked = self._variety.pick(found.scores, vectors, values, self._k)
+        complete = Completeness.FULL if len(picked) == self._k else Completeness.EXHAUSTED
+        return NeighborList(found.ids[picked], found.scores[picked], complete)
+
+    def _fetch(
+        self,
+        statement: Select[Any],
+        found: NeighborList,
+        run: Connection | Session,
+        connection: Connection,
+        clock: Clock,
+    ) -> tuple[list[str], Sequence[Any]]:
+        """Names and rows of the statement joined with found items."""
+        items = self._space.items
         near = candidates(
             connection.dialect.name,
             self._name,
@@ -185,76 +272,27 @@ class Lookup:
             found.ids.tolist(),
             found.scores.tolist(),
         )
-        joined = statement.add_cte(near).where(items.id == self._near.c[ITEM_ID])
-        if _is_plain(statement):
+        # A CTE stands for the placeholder's name.
+        joined = statement.add_cte(near.cte).where(items.id == self._near.c[ITEM_ID])
+        if is_plain(statement):
             joined = joined.order_by(self.rank)
-        return joined
 
-    def _sources(self, statement: Select[Any], items: ItemTable) -> list[Any]:
-        """The FROM of the statement without the placeholder, checked."""
-        sources = [source for source in statement.get_final_froms() if source is not self._near]
-        if not any(_stands_in(items.table, source) for source in sources):
-            raise InvalidCondition(
-                f"The statement does not select from {items.table}, the mapped items, itself (an "
-                "alias or a subquery of it cannot be joined with the neighbours); add it to the "
-                "FROM.",
-                text=str(statement),
-            )
-        ours = set(self._near.c)
-        condition = statement.whereclause
-        if condition is not None and not ours.isdisjoint(visitors.iterate(condition)):
-            raise UnsupportedError(
-                "A WHERE on the score would change which items are the k nearest; ask for a "
-                "larger k and filter the rows, or use HAVING."
-            )
-        return sources
+        def send() -> tuple[list[str], Sequence[Any]]:
+            result = run.execute(joined, near.parameters)
+            keys = list(result.keys())
+            try:
+                return keys, result.all()
+            except InvalidRequestError:
+                # An entity with an eagerly joined collection comes once per member of it.
+                return keys, run.execute(joined, near.parameters).unique().all()
 
+        fetched: tuple[list[str], Sequence[Any]] = clock.ask(send)
+        return fetched
 
-#: Functions that make one row of many, where an order by rank has no meaning.
-_AGGREGATES = frozenset(
-    {"aggregate_strings", "array_agg", "avg", "count", "group_concat", "json_agg"}
-    | {"json_group_array", "max", "min", "stddev", "string_agg", "sum", "total", "variance"}
-)
-
-
-def _matching(statement: Select[Any], items: ItemTable, near: FromClause) -> Select[Any]:
-    """The distinct ids of the items that meet the statement's conditions."""
-    # Made from the statement itself, which carries its joins and the ORM's options along.
-    columns = [c for c in statement._raw_columns if near not in getattr(c, "_from_objects", ())]
-    plain = statement.with_only_columns(*(columns or [items.id]))
-    matching = plain.with_only_columns(items.id, maintain_column_froms=True)
-    matching = matching.order_by(None).group_by(None).limit(None).offset(None)
-    matching._having_criteria = ()
-    return matching.where(items.id.is_not(None)).distinct()
-
-
-def _stands_in(table: FromClause, source: Any) -> bool:
-    """Whether the table itself, not an alias of it, is the FROM or joined into it."""
-    if isinstance(source, Join):
-        return _stands_in(table, source.left) or _stands_in(table, source.right)
-    return source is table or getattr(source, "_deannotate", lambda: None)() is table
-
-
-def _is_plain(statement: Select[Any]) -> bool:
-    """Whether the statement has one row per joined row, and no order of its own."""
-    if statement._order_by_clauses or statement._group_by_clauses or statement._distinct:
-        return False
-    inside = (part for column in statement.selected_columns for part in visitors.iterate(column))
-    return not any(
-        isinstance(part, FunctionElement) and getattr(part, "name", "").lower() in _AGGREGATES
-        for part in inside
-    )
-
-
-def _fetch(run: Connection | Session, statement: Select[Any]) -> tuple[list[str], Sequence[Any]]:
-    """Names and rows."""
-    result = run.execute(statement)
-    keys = list(result.keys())
-    try:
-        return keys, result.all()
-    except InvalidRequestError:
-        # An entity with an eagerly joined collection comes once per member of it.
-        return keys, run.execute(statement).unique().all()
+    def _with(self, variety: Variety) -> Self:
+        other = copy.copy(self)
+        other._variety = variety
+        return other
 
 
 @contextmanager

@@ -1,19 +1,18 @@
-"""Which of the nearest items match the conditions: few matches → score those; many → ask the index.
+"""Which of the nearest items match the conditions: ask the index for more, or score all matches.
 
-The selectivity is measured, not guessed: ``SELECT id … WHERE … LIMIT T + 1``.
+1. The nearest p items are checked against the conditions (plan ``candidates``), p being k where
+   there are none, and 16 k otherwise: enough where a tenth of the items matches.
+2. If k of them did not match, their share says what is cheaper: to check as many as that share
+   makes necessary, or
+3. to fetch the ids of all matches and score exactly those (plan ``matches``).
 
-1. No condition: the nearest k, checked for having a row.
-2. At most T matches: exactly those are the search's ``allowed`` set (plan ``matches``).
-3. More: the nearest p items are checked against the conditions (plan ``candidates``); with at
-   least T + 1 matches among n items, p = 4·k·n/T is nearly always enough.
-4. If it was not: all matches are fetched and are the ``allowed`` set (plan ``all matches``).
-
-Every way ends with k items or with all that exist.
+Every way ends with k items or with all that exist, in at most four statements.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -25,12 +24,18 @@ from ..catalog.candidates import is_among
 from ..catalog.mapping import ItemTable
 from ..core.ids import Ids
 from ..core.neighbors import Completeness, NeighborList
-from ..core.retriever import Retriever
-from ..core.vectors import FloatMatrix
+from .rankings import Ranking
 
-#: T: up to so many matching ids are fetched and scored.
-MATCH_LIMIT = 10_000
-_POOL_FACTOR = 4
+#: How many candidates are looked at first, for each item that is wanted.
+FIRST_POOL = 16
+#: What it takes to find and check a candidate, in units of what it takes to fetch and score a
+#: match: measured on a million items in SQLite, 8 µs and 2 µs.
+CANDIDATE_COST = 4
+#: A second pool should hold so many times the items wanted, and so many more.
+POOL_FACTOR, POOL_MORE = 2, 10
+
+#: The rows of a statement for found items: the first k that match.
+FetchRows = Callable[[NeighborList, int], Any]
 
 
 @dataclass(frozen=True)
@@ -38,95 +43,136 @@ class Plan:
     """How a lookup was answered."""
 
     strategy: str
-    """``"candidates"``, ``"matches"`` or ``"all matches"``; see :mod:`itemspace.space.planner`."""
+    """``"candidates"`` or ``"matches"``; see :mod:`itemspace.space.planner`."""
     matches: int | None
     """Items that match the conditions; ``None`` where they were not counted."""
     candidates: int
-    """Items that the vector search returned, over all its calls."""
+    """Items that the ranking gave, over all calls."""
     statements: int
     """SQL statements, the one for the rows included."""
     seconds_vectors: float
     seconds_sql: float
 
     def __str__(self) -> str:
-        matches = "many" if self.matches is None else f"{self.matches:,}"
+        matches = "" if self.matches is None else f" {self.matches:,} matches,"
         return (
-            f"{self.strategy}: {matches} matches, {self.candidates:,} candidates, "
-            f"{self.statements} SQL statements, vectors {1e3 * self.seconds_vectors:.1f} ms, "
+            f"{self.strategy}:{matches} {self.candidates:,} candidates, "
+            f"{self.statements} SQL statement{'s' * (self.statements != 1)}, "
+            f"vectors {1e3 * self.seconds_vectors:.1f} ms, "
             f"SQL {1e3 * self.seconds_sql:.1f} ms"
         )
 
 
-class Planner:
-    """One lookup's search for its k items."""
+class Clock:
+    """What a lookup has cost so far."""
 
-    def __init__(
-        self,
-        retriever: Retriever,
-        items: ItemTable,
-        run: Connection | Session,
-        dialect: str,
-        matching: Select[Any],
-        query: FloatMatrix,
-        excluded: Ids,
-    ) -> None:
-        """``matching`` selects, on ``run``, the distinct ids of the items that match."""
-        self._retriever, self._items, self._run = retriever, items, run
-        self._dialect = dialect
-        self._matching, self._query, self._excluded = matching, query, excluded
-        self._candidates = self._statements = 0
-        self._seconds_vectors = self._seconds_sql = 0.0
+    def __init__(self) -> None:
+        self.candidates = self.statements = 0
+        self.seconds_vectors = self.seconds_sql = 0.0
 
-    def resolve(self, k: int, *, narrowed: bool) -> tuple[NeighborList, Plan]:
-        """The k nearest matching items; ``narrowed``: whether there are conditions at all."""
-        pool = k
-        if narrowed:
-            matches = self._fetch(MATCH_LIMIT + 1)
-            if len(matches) <= MATCH_LIMIT:
-                return self._score(matches, k, "matches")
-            pool = ceil(_POOL_FACTOR * k * len(self._retriever) / len(matches))
-        found = self._among_nearest(pool, k)
-        if len(found) == k:
-            return found, self._plan("candidates", None)
-        return self._score(self._fetch(None), k, "all matches")
-
-    def _score(self, matches: list[Any], k: int, strategy: str) -> tuple[NeighborList, Plan]:
-        found = self._search(k, allowed=Ids(matches, self._items.id_kind))
-        return found, self._plan(strategy, len(matches))
-
-    def _among_nearest(self, pool: int, k: int) -> NeighborList:
-        """Those of the nearest ``pool`` items that match, at most k."""
-        nearest = self._search(pool)
-        ids = nearest.ids.tolist()
-        condition = is_among(self._dialect, self._items.id, self._items.id_kind, ids)
-        matching = set(self._ask(self._matching.where(condition)))
-        kept = [at for at, item in enumerate(ids) if item in matching][:k]
-        complete = Completeness.FULL if len(kept) == k else Completeness.EXHAUSTED
-        return NeighborList(nearest.ids[kept], nearest.scores[kept], complete)
-
-    def _fetch(self, limit: int | None) -> list[Any]:
-        return self._ask(self._matching.limit(limit))
-
-    def _search(self, k: int, allowed: Ids | None = None) -> NeighborList:
+    def ask(self, send: Callable[[], Any]) -> Any:
+        """Send one statement."""
         started = time.perf_counter()
-        (found,) = self._retriever.search(self._query, k, allowed=allowed, excluded=self._excluded)
-        self._seconds_vectors += time.perf_counter() - started
-        self._candidates += len(found)
-        return found
+        try:
+            return send()
+        finally:
+            self.statements += 1
+            self.seconds_sql += time.perf_counter() - started
 
-    def _ask(self, statement: Select[Any]) -> list[Any]:
-        started = time.perf_counter()
-        found = list(self._run.scalars(statement))
-        self._seconds_sql += time.perf_counter() - started
-        self._statements += 1
-        return found
-
-    def _plan(self, strategy: str, matches: int | None) -> Plan:
+    def plan(self, strategy: str, matches: int | None) -> Plan:
+        """What was done."""
         return Plan(
             strategy,
             matches,
-            self._candidates,
-            self._statements,
-            self._seconds_vectors,
-            self._seconds_sql,
+            self.candidates,
+            self.statements,
+            self.seconds_vectors,
+            self.seconds_sql,
         )
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The k best matching items, or all there are."""
+
+    found: NeighborList
+    """Without items where ``rows`` are there already."""
+    strategy: str
+    matches: int | None
+    rows: Any = None
+
+
+class Planner:
+    """One lookup's search for its k items.
+
+    Parameters
+    ----------
+    run, matching
+        Where to send statements, and what makes the one that selects the ids of the items that
+        match.
+    fetch
+        Where the rows can be had in one statement with the check: what fetches them.
+    """
+
+    def __init__(
+        self,
+        ranking: Ranking,
+        size: int,
+        items: ItemTable,
+        run: Connection | Session,
+        dialect: str,
+        matching: Callable[[], Select[Any]],
+        clock: Clock,
+        fetch: FetchRows | None = None,
+    ) -> None:
+        self._ranking, self._size, self._items = ranking, size, items
+        self._run, self._dialect, self._matching = run, dialect, matching
+        self._clock, self._fetch = clock, fetch
+
+    def resolve(self, k: int, *, narrowed: bool) -> Resolved:
+        """The k best matching items; ``narrowed``: whether there are conditions at all."""
+        pool = FIRST_POOL * k if narrowed else k
+        resolved, share = self._among_best(pool, k)
+        if resolved is None and share:
+            needed = ceil((POOL_FACTOR * k + POOL_MORE) / share)
+            if CANDIDATE_COST * needed < share * self._size:
+                resolved, _ = self._among_best(needed, k)
+        return resolved or self._score_matches(k)
+
+    def _among_best(self, pool: int, k: int) -> tuple[Resolved | None, float]:
+        """k matching items of the best ``pool``, or None and the share of those that match."""
+        best = self._best(pool)
+        whole = best.completeness is Completeness.EXHAUSTED
+        short = Completeness.EXHAUSTED if whole else Completeness.UNKNOWN
+        if self._fetch is not None:
+            rows = self._fetch(best, k)
+            count = len(rows[1])
+            complete = Completeness.FULL if count == k else short
+            found, answer = NeighborList(best.ids[:0], best.scores[:0], complete), rows
+        else:
+            matching = self._check(best.ids.tolist())
+            kept = [at for at, item in enumerate(best.ids.tolist()) if item in matching][:k]
+            count, answer = len(kept), None
+            complete = Completeness.FULL if count == k else short
+            found = NeighborList(best.ids[kept], best.scores[kept], complete)
+        if count == k or whole:
+            return Resolved(found, "candidates", None, answer), 1.0
+        return None, count / max(1, len(best))
+
+    def _check(self, ids: Sequence[Any]) -> set[Any]:
+        """Those of some ids that match."""
+        among = is_among(self._dialect, self._items.id, self._items.id_kind, ids)
+        return set(self._clock.ask(lambda: self._run.scalars(self._matching().where(among)).all()))
+
+    def _score_matches(self, k: int) -> Resolved:
+        matches = self._clock.ask(lambda: self._run.scalars(self._matching()).all())
+        distinct = list(dict.fromkeys(matches))
+        found = self._best(k, Ids(distinct, self._items.id_kind))
+        return Resolved(found, "matches", len(distinct))
+
+    def _best(self, k: int, allowed: Ids | None = None) -> NeighborList:
+        started = time.perf_counter()
+        found = self._ranking.best(k, allowed)
+        self._clock.seconds_vectors += time.perf_counter() - started
+        self._clock.candidates += len(found)
+        return found

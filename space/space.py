@@ -1,22 +1,33 @@
-"""A space: one published version of item vectors, over the catalog's tables."""
+"""A space: one published version of item and user vectors, over the catalog's tables."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
-from sqlalchemy import Connection
+import numpy.typing as npt
+from sqlalchemy import ColumnElement, Connection
 
 from ..adapters import open_retriever
 from ..catalog.catalog import Bind, Catalog
 from ..catalog.mapping import ItemTable
 from ..catalog.records import Version, get_version
-from ..core.errors import InvalidId, UnknownIds
+from ..catalog.user_events import Seen, count_events
+from ..core.errors import DimensionMismatch, InvalidId, UnknownIds, UnmappedTable, VersionMismatch
+from ..core.histories import Recent
 from ..core.ids import Ids
 from ..core.retriever import Retriever
 from ..core.vectors import check_matrix
+from ..users import UserStore, open_user_store
+from .batches import Batch, Recommendation
 from .lookup import Lookup
+from .planner import Clock
+from .rankings import PopularRanking, Ranking, VectorRanking
+from .subjects import Subject, UserOptions, Users
+from .variety import Variety
 
 
 class Space:
@@ -26,8 +37,18 @@ class Space:
     it until it is closed. Safe to use from several threads.
     """
 
-    def __init__(self, catalog: Catalog, version: Version, retriever: Retriever) -> None:
-        self._catalog, self._version, self._retriever = catalog, version, retriever
+    def __init__(
+        self,
+        catalog: Catalog,
+        version: Version,
+        retriever: Retriever,
+        store: UserStore | None = None,
+    ) -> None:
+        self._catalog, self._version = catalog, version
+        self._retriever, self._store = retriever, store
+        self._users = Users(catalog, retriever, store, self._popular)
+        self._counted: tuple[Ids, npt.NDArray[np.int64]] | None = None
+        self._counting = Lock()
 
     @classmethod
     def open(cls, catalog: Catalog, name: str = "items", version: int | None = None) -> Self:
@@ -39,8 +60,11 @@ class Space:
             Nothing to open.
         InvalidId
             The ids of the items table are of another kind than those of the vectors.
+        VersionMismatch
+            The users' vectors are not those that were published with the items'.
         BackendNotFound, CorruptData, …
-            What :func:`~itemspace.adapters.open_retriever` raises.
+            What :func:`~itemspace.adapters.open_retriever` and
+            :func:`~itemspace.users.open_user_store` raise.
         """
         found = get_version(catalog, name, version)
         kind = catalog.items.id_kind
@@ -50,7 +74,12 @@ class Space:
                 f"version {found.number} have {found.id_kind} ids; map the right id column or "
                 "build the vectors from the same ids."
             )
-        return cls(catalog, found, open_retriever(found.url))
+        retriever = open_retriever(found.url)
+        try:
+            return cls(catalog, found, retriever, _open_users(found))
+        except BaseException:
+            retriever.close()
+            raise
 
     def __repr__(self) -> str:
         return f"<Space {self.name!r}, version {self.version}, {self._retriever!r}>"
@@ -80,6 +109,17 @@ class Space:
         """The version's retriever, opened for reading."""
         return self._retriever
 
+    @property
+    def user_vectors(self) -> UserStore | None:
+        """The users' vectors that were published with the version, if there are any."""
+        return self._store
+
+    @property
+    def recent(self) -> Recent:
+        """How users without a vector are taken: as the build says, or by their last ten items."""
+        noted = self._version.lineage.get("recent")
+        return Recent(**noted) if noted else Recent()
+
     def connection(self, bind: Bind | None) -> AbstractContextManager[Connection]:
         """The caller's connection, or one of the catalog's."""
         return self._catalog.connection(bind)
@@ -98,19 +138,195 @@ class Space:
                 "check the id, or build and publish with newer interactions.",
                 ids=[item],
             ) from None
-        return Lookup(self, query, k, ids)
+        return self._lookup(VectorRanking(self._retriever, query, ids), k)
 
     def near(self, vector: Any, k: int = 10, *, excluded: Any = ()) -> Lookup:
         """The k items nearest to a vector (d,), without the ``excluded`` ids."""
         query = check_matrix(np.asarray(vector)[None, :], "query")
-        return Lookup(self, query, k, Ids(excluded, self._version.id_kind))
+        left_out = Ids(excluded, self._version.id_kind)
+        return self._lookup(VectorRanking(self._retriever, query, left_out), k)
+
+    def for_user(
+        self,
+        user: Any,
+        k: int = 10,
+        *,
+        exclude_seen: bool | Seen = True,
+        recent: int | None = None,
+        decay: float | None = None,
+    ) -> Lookup:
+        """k items for a user, found when the lookup is executed.
+
+        The items nearest to the vector that was published of the user; for others, to the mean of
+        their last items (each of unit length under ``Metric.COSINE``; items without a vector are
+        passed over); for users of whom nothing is known, the most popular items, whose scores are
+        numbers of events. ``rows.source`` says which it was.
+
+        Parameters
+        ----------
+        user
+            An id of the published users or of the mapped interactions; need not be known.
+        exclude_seen
+            Whether items that the user has an event with are left out; a :class:`.Seen` says
+            which events count.
+        recent, decay
+            How many of the last distinct items make the mean, at least 1, and the weight of one
+            relative to the next newer, in (0, 1]; :attr:`recent` where left out.
+
+        Raises
+        ------
+        InvalidOption
+            Options out of their range.
+        InvalidId, UnmappedTable
+            On execution: no id of a user; no log that tells what was seen.
+        """
+        options = self.user_options(exclude_seen, recent, decay)
+
+        def resolve(bind: Bind, clock: Clock) -> Subject:
+            return self._users.subjects([user], options, bind, clock)[0]
+
+        return Lookup(self, resolve, k)
+
+    def for_users(
+        self,
+        users: Sequence[Any],
+        k: int = 10,
+        *,
+        where: ColumnElement[bool] | None = None,
+        exclude_seen: bool | Seen = True,
+        recent: int | None = None,
+        decay: float | None = None,
+        diversity: float = 0.0,
+        at_most: tuple[int, ColumnElement[Any]] | None = None,
+        bind: Bind | None = None,
+    ) -> list[Recommendation]:
+        """What :meth:`for_user` finds, for many users with few searches and statements.
+
+        Parameters
+        ----------
+        users
+            Distinct ids; they need not be known.
+        where
+            A condition over the columns of the items. Ids of all items that meet it are read.
+        diversity, at_most
+            As :meth:`.Lookup.diverse`, and ``(2, brand)`` as :meth:`.Lookup.at_most`.
+        bind
+            The caller's Session or Connection.
+
+        Returns
+        -------
+        list of Recommendation
+            For each user, in their order.
+
+        Raises
+        ------
+        DuplicateIds
+            A user twice.
+        InvalidOption, InvalidId, UnmappedTable
+            As :meth:`for_user`.
+        """
+        return self.batch(
+            k,
+            where=where,
+            exclude_seen=exclude_seen,
+            recent=recent,
+            decay=decay,
+            diversity=diversity,
+            at_most=at_most,
+        ).recommend(users, bind)
+
+    def batch(
+        self,
+        k: int = 10,
+        *,
+        where: ColumnElement[bool] | None = None,
+        exclude_seen: bool | Seen = True,
+        recent: int | None = None,
+        decay: float | None = None,
+        diversity: float = 0.0,
+        at_most: tuple[int, ColumnElement[Any]] | None = None,
+    ) -> Batch:
+        """:meth:`for_users` for any number of calls, which reads the condition's items once."""
+        variety = Variety().diverse(diversity)
+        if at_most is not None:
+            variety = variety.at_most(*at_most)
+        options = self.user_options(exclude_seen, recent, decay)
+        return Batch(self, k, options, where, variety)
+
+    def popular(self, k: int = 10, *, excluded: Any = ()) -> Lookup:
+        """The k items with the most events, whose scores are their numbers.
+
+        The events are counted once, on first use, for as long as the space is open.
+        """
+        left_out = Ids(excluded, self._version.id_kind)
+
+        def resolve(_bind: Bind, _clock: Clock) -> Subject:
+            return Subject(PopularRanking(*self._popular(), left_out))
+
+        return Lookup(self, resolve, k)
+
+    def user_options(
+        self, exclude_seen: bool | Seen, recent: int | None, decay: float | None
+    ) -> UserOptions:
+        """How users are taken, with the version's own :attr:`recent` where nothing is said."""
+        usual = self.recent
+        wanted = Recent(
+            usual.count if recent is None else recent, usual.decay if decay is None else decay
+        )
+        seen = exclude_seen if isinstance(exclude_seen, Seen) else Seen() if exclude_seen else None
+        return UserOptions(wanted, seen)
+
+    @property
+    def users(self) -> Users:
+        """The users of this version."""
+        return self._users
 
     def close(self) -> None:
-        """Close the retriever; the catalog stays open."""
+        """Close the retriever and the store of users; the catalog stays open."""
         self._retriever.close()
+        if self._store is not None:
+            self._store.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _lookup(self, ranking: Ranking, k: int) -> Lookup:
+        subject = Subject(ranking)
+        return Lookup(self, lambda _bind, _clock: subject, k)
+
+    def _popular(self) -> tuple[Ids, npt.NDArray[np.int64]]:
+        """Items with events, most first; none where there is no log."""
+        with self._counting:
+            if self._counted is None:
+                try:
+                    self._counted = count_events(self._catalog)
+                except UnmappedTable:
+                    self._counted = Ids([], self.items.id_kind), np.empty(0, dtype=np.int64)
+            return self._counted
+
+
+def _open_users(version: Version) -> UserStore | None:
+    """The store of a version's users, checked against what the catalog says of it."""
+    if version.users is None:
+        return None
+    store = open_user_store(version.users.url)
+    try:
+        if store.checksum != version.users.checksum:
+            raise VersionMismatch(
+                f"The user vectors at {store!r} are not those that were published with version "
+                f"{version.number} of {version.space!r}; publish again."
+            )
+        if (store.dim, store.metric) != (version.dim, version.metric):
+            raise DimensionMismatch(
+                f"The users have {store.dim} dimensions and {store.metric}, the items "
+                f"{version.dim} and {version.metric}; publish again.",
+                expected=version.dim,
+                received=store.dim,
+            )
+    except BaseException:
+        store.close()
+        raise
+    return store

@@ -18,9 +18,9 @@ ARROWS = {
     "adapters": {"core", "lsh"},
     "builders": {"core"},
     "catalog": {"core"},
-    "space": {"core", "adapters", "catalog"},
-    "publishing": {"core", "adapters", "catalog", "space"},
-    "users": {"core", "catalog", "space"},
+    "users": {"core", "adapters"},
+    "space": {"core", "adapters", "catalog", "users"},
+    "publishing": {"core", "adapters", "catalog", "users", "space"},
     "testing": {"core", "adapters"},
     "evaluation": {"core", "builders"},
     "cli": {

@@ -19,7 +19,7 @@ def blocks(page: Path = ROOT / "README.md") -> list[tuple[str, str]]:
     return [(code, output) for code, output in found]
 
 
-def test_the_readme(
+def test_the_readme_and_what_goes_on_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -31,8 +31,9 @@ def test_the_readme(
 
     demo.main()
     assert "running-shoes-acme-two" in capfd.readouterr().out
-    run(blocks())
-    assert len(blocks()) == 5
+    for page, count in ((ROOT / "README.md", 5), (ROOT / "docs" / "recommending.md", 4)):
+        run(blocks(page))
+        assert len(blocks(page)) == count
 
 
 @pytest.mark.parametrize(("name", "count"), [("graphs", 2), ("side-information", 3), ("lsh", 1)])

@@ -1,5 +1,11 @@
-"""User vectors and recommending."""
+"""User vectors: stores by URL, behind one small protocol."""
 
-from .recommending import recommend
+from .store import UserStore, create_user_store, open_user_store, place_below, remove_user_store
 
-__all__ = ["recommend"]
+__all__ = [
+    "UserStore",
+    "create_user_store",
+    "open_user_store",
+    "place_below",
+    "remove_user_store",
+]

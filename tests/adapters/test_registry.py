@@ -38,9 +38,9 @@ def test_unknown_parameter_names_the_known_ones() -> None:
 
 
 def test_the_table_is_sorted_and_read_only() -> None:
-    assert list(registry.BUILTINS) == sorted(registry.BUILTINS)
+    assert list(registry.BACKENDS.builtins) == sorted(registry.BACKENDS.builtins)
     with pytest.raises(TypeError):
-        registry.BUILTINS["x"] = None  # type: ignore[index]
+        registry.BACKENDS.builtins["x"] = None  # type: ignore[index]
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,8 +52,8 @@ def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plugins(monkeypatch: pytest.MonkeyPatch, **targets: str) -> None:
-    points = [EntryPoint(name, target, registry.GROUP) for name, target in targets.items()]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    points = [EntryPoint(name, target, registry.BACKENDS.group) for name, target in targets.items()]
+    monkeypatch.setattr("itemspace.core.plugins.entry_points", lambda group: points)
 
 
 def test_plugins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,10 +132,10 @@ def test_builders_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidOption, match="Did you mean 'item2vec'"):
         load_builder("item3vec")
     points = [
-        EntryPoint("mine", "itemspace.builders.item2vec:Item2Vec", registry.GROUP),
-        EntryPoint("broken", "no_such_module:Thing", registry.GROUP),
+        EntryPoint("mine", "itemspace.builders.item2vec:Item2Vec", registry.BUILDERS.group),
+        EntryPoint("broken", "no_such_module:Thing", registry.BUILDERS.group),
     ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr("itemspace.core.plugins.entry_points", lambda group: points)
     assert load_builder("mine") is Item2Vec
     with pytest.raises(BrokenPlugin):
         load_builder("broken")

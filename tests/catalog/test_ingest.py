@@ -17,6 +17,7 @@ from itemspace.catalog import Catalog
 from itemspace.catalog.engines import open_engine
 from itemspace.catalog.ingest import InteractionColumns, ItemColumns, ingest
 from itemspace.catalog.movielens import ingest_movielens
+from itemspace.catalog.user_events import recent_items
 from itemspace.core.errors import (
     AlreadyIngested,
     BadRow,
@@ -560,7 +561,7 @@ def test_events_without_times_are_numbered_through(engine: Engine, write: Any) -
     ingest(engine, interactions=write("user_id,item_id\nu,5\n", "more.csv"))
     catalog = Catalog(engine)
     assert [row[2] for row in rows(engine, "interaction")] == [0, 1, 2, 3, 4]
-    assert catalog.recent_items("u", 3) == [5, 6, 7]
+    assert recent_items(catalog, ["u"], 3) == {"u": [5, 6, 7]}
     log = catalog.read_interactions()
     assert [log.items[int(code)] for code in log.sequences()[0]] == [9, 8, 7, 6, 5]
     with engine.begin() as connection:

@@ -6,6 +6,7 @@ import pytest
 from itemspace.catalog import Catalog, ensure
 from itemspace.catalog.candidates import candidates, is_among
 from itemspace.catalog.mapping import map_interactions, map_items
+from itemspace.catalog.user_events import recent_items
 from itemspace.core.errors import EmptyInput, InvalidOption, UnknownColumn, UnmappedTable
 from itemspace.core.ids import Ids
 from sqlalchemy import (
@@ -131,7 +132,7 @@ def test_a_log_is_read_with_dates_and_times(things: Engine, time: str | None) ->
     if time == "happened":
         assert log.times is not None
         assert log.times.max() == datetime(2024, 5, 1, 14, tzinfo=UTC).timestamp()
-        assert catalog.recent_items(1, 5) == ["c2", "c1"]
+        assert recent_items(catalog, [1], 5) == {1: ["c2", "c1"]}
     if time == "day":
         assert log.times is not None
         assert log.times.max() == datetime(2024, 5, 2, tzinfo=UTC).timestamp()
@@ -198,12 +199,12 @@ def test_candidates_travel_into_sql(things: Engine, form: str) -> None:
         pytest.skip("SQLite takes no column names after VALUES, and has json_each")
     dialect = things.dialect.name if form == "own" else "other"
     ids, scores = ["c7", "c3", "odd ' \" id", "c5"], [0.9, 0.5, 0.4, -1.25]
-    near = candidates(dialect, "near", "str", ids, scores)
+    near, parameters = candidates(dialect, "near", "str", ids, scores)
     statement = select(THING.c.code, near.c.score, near.c.rank).join(
         near, near.c.item_id == THING.c.code
     )
     with things.connect() as connection:
-        rows = connection.execute(statement.order_by(near.c.rank)).all()
+        rows = connection.execute(statement.order_by(near.c.rank), parameters).all()
         assert [tuple(row) for row in rows] == [("c7", 0.9, 1), ("c3", 0.5, 2), ("c5", -1.25, 4)]
         among = is_among(dialect, THING.c.code, "str", ids)
         found = connection.scalars(select(THING.c.code).where(among).order_by(THING.c.code))
@@ -212,4 +213,4 @@ def test_candidates_travel_into_sql(things: Engine, form: str) -> None:
         assert len(connection.scalars(select(THING.c.code).where(numbers)).all()) == 3
         empty = candidates(dialect, "near", "str", [], []) if form == "own" else None
         if empty is not None:
-            assert connection.execute(select(empty)).all() == []
+            assert connection.execute(select(empty.cte), empty.parameters).all() == []

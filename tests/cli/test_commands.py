@@ -97,10 +97,11 @@ def test_json_is_one_object(published: Path, capfd: pytest.CaptureFixture[str]) 
         capfd, ["similar", "3", "-w", "year = 2005 AND kind = 'hats'", "--format", "json"]
     )
     answer = json.loads(out)
-    assert set(answer) == {"rows", "completeness", "plan", "version"}
+    assert set(answer) == {"rows", "completeness", "plan", "version", "source"}
     assert answer["completeness"] == "exhausted"
     assert answer["version"] == 1
-    assert answer["plan"]["strategy"] == "matches"
+    assert answer["plan"]["strategy"] == "candidates"
+    assert answer["source"] is None
     assert {row["kind"] for row in answer["rows"]} <= {"hats"}
     assert err == ""
     scores = [row["score"] for row in answer["rows"]]
@@ -207,8 +208,8 @@ def test_columns_of_other_names(folder: Path, capfd: pytest.CaptureFixture[str])
 
 def test_database_commands(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "There is no database at itemspace.db" in told(capfd, ["database", "check"], 4)[1]
-    assert "none → 0001" in told(capfd, ["database", "upgrade"])[1]
-    assert told(capfd, ["database", "current"])[0] == "0001\n"
+    assert "none → 0002" in told(capfd, ["database", "upgrade"])[1]
+    assert told(capfd, ["database", "current"])[0] == "0002\n"
     assert "up to date" in told(capfd, ["database", "check"])[1]
 
 
@@ -222,7 +223,15 @@ def test_database_commands(folder: Path, capfd: pytest.CaptureFixture[str]) -> N
         (["similar", "3", "--where", "1=1) UNION SELECT * FROM item --"], 2, "not one condition"),
         (["similar", "3", "--where", "yaer > 1"], 2, "Did you mean 'year'"),
         (["similar", "3", "--space", "nothing"], 4, "nothing"),
-        (["recommend", "--user", "nobody"], 2, "has no events"),
+        (["recommend"], 2, "--all-users"),
+        (["recommend", "--user", "u7", "--all-users"], 2, "--all-users"),
+        (["recommend", "--all-users"], 2, "--out"),
+        (["recommend", "--user", "u7", "--out", "x.parquet"], 2, "--out"),
+        (["recommend", "--user", "u7", "--seen", "--seen-days", "3"], 2, "--seen-kind"),
+        (["recommend", "--user", "u7", "--seen-kind", "buy"], 2, "kind_column"),
+        (["recommend", "--user", "u7", "--at-most", "kind"], 2, "brand=2"),
+        (["recommend", "--user", "u7", "--at-most", "colour=2"], 2, "it has: item_id"),
+        (["recommend", "--all-users", "--into", "item"], 2, "a table 'item' already"),
         (["build", "item3vec"], 2, "Did you mean 'item2vec'"),
         (["build", "item2vec", "-o", "size=3"], 2, "no option of item2vec"),
         (["build", "item2vec", "-o", "dim=many"], 2, "of type int"),

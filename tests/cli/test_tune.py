@@ -82,8 +82,9 @@ def test_tune_evaluate_and_build(shop: Path, capfd: pytest.CaptureFixture[str]) 
     _, err = told(capfd, ["build", "--config", best, "--gap", "1800", "-o", "dim=5"])
     assert "Build 1: 60 items × 5 by pmi" in err
     user = facts["user"]
-    assert f"recommend --recent {user['recent']} --decay {user['decay']:g}" in err
     (build,) = (shop / "itemspace-data" / "builds").iterdir()
+    noted = {"count": user["recent"], "decay": user["decay"]}
+    assert VectorSet.open(build).lineage["recent"] == noted
     assert VectorSet.open(build).lineage["options"] == read_config(best).options | {"dim": 5}
     assert "by pmi" in told(capfd, ["build", "pmi", "--config", best])[1]
 

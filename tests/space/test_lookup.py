@@ -59,7 +59,7 @@ def test_the_nearest(space: Space) -> None:
     assert "candidates" in str(rows.plan)
 
 
-@pytest.mark.parametrize("match_limit", [0, 5, 50, 10_000])
+@pytest.mark.parametrize(("first", "cost"), [(1, 0), (1, 10**9), (2, 4), (16, 4)])
 @pytest.mark.parametrize(
     "text",
     [
@@ -76,9 +76,10 @@ def test_the_nearest(space: Space) -> None:
 )
 @pytest.mark.parametrize("k", [1, 10, 500])
 def test_every_plan_equals_brute_force(
-    space: Space, monkeypatch: pytest.MonkeyPatch, match_limit: int, text: str, k: int
+    space: Space, monkeypatch: pytest.MonkeyPatch, first: int, cost: int, text: str, k: int
 ) -> None:
-    monkeypatch.setattr(planner, "MATCH_LIMIT", match_limit)
+    monkeypatch.setattr(planner, "FIRST_POOL", first)
+    monkeypatch.setattr(planner, "CANDIDATE_COST", cost)
     condition = parse_condition(text, space.items.columns)
     near = space.similar_to("p3", k=k)
     statement = select(space.items.id, near.score).where(condition)
@@ -105,12 +106,19 @@ CONDITIONS = st.recursive(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(CONDITIONS, st.integers(1, 250), st.integers(0, 189), st.sampled_from([0, 3, 30, 10_000]))
+@given(
+    CONDITIONS,
+    st.integers(1, 250),
+    st.integers(0, 189),
+    st.sampled_from([1, 2, 16]),
+    st.sampled_from([0, 4, 10**9]),
+)
 def test_any_condition_equals_brute_force(
-    space: Space, text: str, k: int, subject: int, match_limit: int
+    space: Space, text: str, k: int, subject: int, first: int, cost: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planner, "MATCH_LIMIT", match_limit)
+        patch.setattr(planner, "FIRST_POOL", first)
+        patch.setattr(planner, "CANDIDATE_COST", cost)
         condition = parse_condition(text, space.items.columns)
         near = space.similar_to(f"p{subject}", k=k)
         rows = near.execute(statement=select(space.items.id, near.score).where(condition))

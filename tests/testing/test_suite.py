@@ -37,8 +37,8 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Any:
         module = types.ModuleType("mine_plugin")
         module.backend = backend  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "mine_plugin", module)
-        point = EntryPoint("mine", "mine_plugin:backend", registry.GROUP)
-        monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+        point = EntryPoint("mine", "mine_plugin:backend", registry.BACKENDS.group)
+        monkeypatch.setattr("itemspace.core.plugins.entry_points", lambda group: [point])
 
     return register
 
