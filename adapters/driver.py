@@ -75,7 +75,9 @@ class Backend(Protocol):
     """Makes drivers; what a URL scheme stands for.
 
     ``options`` is a frozen dataclass: its fields are the URL's parameters, of type ``int``,
-    ``float``, ``bool`` or ``str`` (each optionally ``None``).
+    ``float``, ``bool`` or ``str`` (each optionally ``None``). One whose URLs are not of folders
+    also has ``child(url, name) -> RetrieverURL``: the place of that name beside or below a URL,
+    which a version of a space goes to.
     """
 
     options: type[Any]

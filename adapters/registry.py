@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Literal
 
-from ..core.errors import InvalidOption, UnknownScheme
+from ..core.errors import InvalidOption, InvalidURL, UnknownScheme
 from ..core.plugins import Builtin, Plugins
 from ..core.retriever import Retriever
 from ..core.vectors import VectorSet
@@ -98,6 +98,24 @@ def open_retriever(url: str | RetrieverURL, mode: Literal["r", "rw"] = "r") -> R
     named = parse_parameters(parsed, backend.options)
     driver = backend.open(parsed, named, writable=mode == "rw")
     return DriverRetriever(driver, parsed, writable=mode == "rw")
+
+
+def place_below(url: RetrieverURL, name: str) -> RetrieverURL:
+    """The place of that name below a URL: a folder, or what the backend has in its stead.
+
+    Raises :class:`InvalidURL` for a place that ends with the process.
+    """
+    child = getattr(load_backend(url.scheme), "child", None)
+    if child is not None:
+        found: RetrieverURL = child(url, name)
+        return found
+    if url.location is None:
+        raise InvalidURL(
+            f"{str(url)!r} ends with its process; to publish, name a folder as in "
+            f"'{url.scheme}:///data/published'.",
+            url=str(url),
+        )
+    return url.child(name)
 
 
 def load_backend(scheme: str) -> Backend:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..adapters import RetrieverURL, create_retriever
+from ..adapters.registry import load_backend, place_below
 from ..catalog.catalog import Catalog
 from ..catalog.records import (
     Build,
@@ -20,10 +21,11 @@ from ..catalog.records import (
     next_number,
     swap_live,
 )
-from ..core.errors import CorruptData, EmptyInput, InvalidOption, InvalidURL
+from ..core.errors import CorruptData, EmptyInput, InvalidOption
 from ..core.retriever import Retriever
 from ..core.vectors import VectorSet, check_one_space
-from ..users import create_user_store, place_below
+from ..users import create_user_store
+from ..users import place_below as users_below
 
 _SAMPLE = 100
 
@@ -114,24 +116,18 @@ def publish(
     if not len(vectors):
         raise EmptyInput("There are no vectors to publish.", path=str(to))
     base = RetrieverURL.parse(to)
-    if not base.authority and base.path in ("", "/"):
-        raise InvalidURL(
-            f"{str(base)!r} ends with its process; to publish, name a folder as in "
-            f"'{base.scheme}:///data/published'.",
-            url=str(base),
-        )
     if users is not None:
         check_one_space(vectors, users)
         users_to = _users_base(base, users_to)
     live, number = live_number(catalog, space), next_number(catalog, space)
     # A name of its own: what an earlier publishing left behind, killed, is in nobody's way.
     name = f"{space}-{number:04d}-{secrets.token_hex(4)}"
-    place = base.child(name)
+    place = place_below(base, name)
     with create_retriever(place, vectors) as retriever:
         _check_loaded(retriever, vectors)
         found = None
         if users is not None and users_to is not None:
-            found = _load_users(users, place_below(users_to, f"{name}-users"))
+            found = _load_users(users, users_below(users_to, f"{name}-users"))
         version = add_version(
             catalog, space, number, vectors, url=_lasting(place), build=build, users=found
         )
@@ -143,7 +139,7 @@ def _users_base(base: RetrieverURL, users_to: str | RetrieverURL | None) -> Retr
     """Where user vectors go: what was said, or the folder of the items."""
     if users_to is not None:
         return RetrieverURL.parse(users_to)
-    if base.authority or base.path in ("", "/"):
+    if hasattr(load_backend(base.scheme), "child"):
         raise InvalidOption(
             f"{base} is no folder that user vectors could go into as well; say where they go "
             "(users_to), such as 'redis://localhost/0'.",

@@ -316,8 +316,6 @@ def test_vectors_that_do_not_belong_together(shop: Catalog, tmp_path: Path) -> N
             publish(shop, items(training="a"), to, users=bad)
     assert not (tmp_path / "published").exists()
     publish(shop, items(training="a"), to, users=users(training="a"))
-    with pytest.raises(InvalidOption, match="users_to"):
-        publish(shop, items(), "exact://host/x", users=users())
 
 
 def test_users_of_another_version_are_refused(shop: Catalog, tmp_path: Path) -> None:
