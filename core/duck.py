@@ -11,7 +11,7 @@ from .errors import InputError
 
 
 def connect_duckdb(**config: str) -> Any:
-    """A connection that downloads no extensions; close it, or use it as a context manager."""
+    """A connection that downloads nothing and draws nothing; close it, or use it in a ``with``."""
     import duckdb
 
     offline: dict[str, Any] = {
@@ -19,7 +19,9 @@ def connect_duckdb(**config: str) -> Any:
         "autoload_known_extensions": "false",
         **config,
     }
-    return duckdb.connect(config=offline)
+    connection = duckdb.connect(config=offline)
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def quoted(name: str) -> str:
