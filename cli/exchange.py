@@ -1,4 +1,4 @@
-"""``itemspace import`` and ``itemspace export``: vectors made elsewhere, and for elsewhere."""
+"""``itemspace import``, ``export`` and ``copy``: vectors from elsewhere, and for elsewhere."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from ..adapters import open_retriever
+from ..adapters.copying import copy_retriever
 from ..catalog.records import get_build, record_build
 from ..core.conversions import FORMATS, format_of
 from ..core.metric import Metric
 from ..core.vectors import VectorSet
-from .output import say, working
+from .output import progress_bar, say, working
 from .settings import DatabaseOption, Settings
 
 FileFormatOption = Annotated[
@@ -54,7 +56,24 @@ def export_vectors(
     say(f"Wrote {len(vectors):,} × {vectors.dim} of build {found.id} to {file}")
 
 
+def copy(
+    source: Annotated[str, typer.Argument(help="Retriever URL: lsh:///data/items.")],
+    target: Annotated[str, typer.Argument(help="Another, where nothing is yet.")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a copy that was broken off.")
+    ] = False,
+) -> None:
+    """Copy all vectors of a backend into another, and verify them there."""
+    with open_retriever(source) as opened, progress_bar() as report:
+        done = copy_retriever(opened, target, resume=resume, progress=report)
+    say(
+        f"Copied {done.count:,} vectors, checksum {done.checksum}; recall@10 "
+        f"{done.source_recall:.3f} there, {done.target_recall:.3f} here"
+    )
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("import")(import_vectors)
     app.command("export")(export_vectors)
+    app.command()(copy)

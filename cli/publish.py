@@ -1,4 +1,4 @@
-"""``itemspace publish``: a recorded build becomes a space's live version."""
+"""``itemspace publish`` and ``itemspace move``: what becomes a space's live version."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from ..adapters import RetrieverURL
 from ..catalog.records import get_build
+from ..publishing import move as move_space
 from ..publishing import publish_build
 from .output import say, working
 from .settings import DatabaseOption, Settings, SpaceOption
@@ -46,6 +48,19 @@ def publish(
     )
 
 
+def move(
+    to: Annotated[str, typer.Option(help="Retriever URL of the other backend.")],
+    space: SpaceOption = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Swap a space's backend: its live vectors go into another, which then answers."""
+    settings = Settings.load(database=database, space=space)
+    with settings.catalog() as catalog, working(f"moving {settings.space}"):
+        version = move_space(catalog, to, space=settings.space)
+    say(f"Version {version.number} of {version.space!r} is live, in {RetrieverURL.parse(to)}")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(publish)
+    app.command()(move)

@@ -1,5 +1,5 @@
 """Publishing versions of a space."""
 
-from .publish import publish, publish_build
+from .publish import move, publish, publish_build
 
-__all__ = ["publish", "publish_build"]
+__all__ = ["move", "publish", "publish_build"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..adapters import RetrieverURL, create_retriever
+from ..adapters import RetrieverURL, create_retriever, open_retriever
 from ..adapters.registry import load_backend, place_below
 from ..catalog.catalog import Catalog
 from ..catalog.records import (
@@ -17,11 +18,14 @@ from ..catalog.records import (
     PublishedUsers,
     Version,
     add_version,
+    get_build,
+    get_version,
     live_number,
     next_number,
     swap_live,
 )
 from ..core.errors import CorruptData, EmptyInput, InvalidOption
+from ..core.ids import Ids
 from ..core.retriever import Retriever
 from ..core.vectors import VectorSet, check_one_space
 from ..users import create_user_store
@@ -119,17 +123,48 @@ def publish(
     if users is not None:
         check_one_space(vectors, users)
         users_to = _users_base(base, users_to)
+
+    def load_users(name: str) -> PublishedUsers | None:
+        if users is None or users_to is None:
+            return None
+        return _load_users(users, users_below(users_to, f"{name}-users"))
+
+    return _publish(catalog, vectors, base, space, build, load_users)
+
+
+def move(catalog: Catalog, to: str | RetrieverURL, *, space: str = "items") -> Version:
+    """Publish the live version of a space anew, into another backend; users stay where they are.
+
+    Lookups go on with the old one until the new one is live. Raises what :func:`publish` does.
+    """
+    live = get_version(catalog, space)
+    with open_retriever(live.url) as source:
+        batches = list(source.scan())
+        ids = Ids([name for some, _ in batches for name in some], source.id_kind)
+        matrix = np.concatenate([some for _, some in batches])
+        vectors = VectorSet(ids, matrix, source.metric, live.lineage)
+    build = None if live.build_id is None else get_build(catalog, live.build_id)
+    base = RetrieverURL.parse(to)
+    return _publish(catalog, vectors, base, space, build, lambda _name: live.users)
+
+
+def _publish(
+    catalog: Catalog,
+    vectors: VectorSet,
+    base: RetrieverURL,
+    space: str,
+    build: Build | None,
+    load_users: Callable[[str], PublishedUsers | None],
+) -> Version:
     live, number = live_number(catalog, space), next_number(catalog, space)
     # A name of its own: what an earlier publishing left behind, killed, is in nobody's way.
     name = f"{space}-{number:04d}-{secrets.token_hex(4)}"
     place = place_below(base, name)
     with create_retriever(place, vectors) as retriever:
         _check_loaded(retriever, vectors)
-        found = None
-        if users is not None and users_to is not None:
-            found = _load_users(users, users_below(users_to, f"{name}-users"))
+        users = load_users(name)
         version = add_version(
-            catalog, space, number, vectors, url=_lasting(place), build=build, users=found
+            catalog, space, number, vectors, url=_lasting(place), build=build, users=users
         )
     swap_live(catalog, space, expected=live, number=number)
     return version

@@ -338,3 +338,23 @@ def test_an_index_that_misses_a_row_is_made_anew(monkeypatch: pytest.MonkeyPatch
         assert retriever.delete(np.arange(100)) == 100
     for found in retriever.search(matrix[:100], 10):
         assert len(found) == 10 and found.ids.min() >= 100
+
+
+def test_what_was_tuned_is_there_again(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    matrix = (rng.standard_normal((6000, 8)) + 2).astype(np.float32)
+    vectors = VectorSet(Ids(np.arange(6000)), matrix, Metric.INNER_PRODUCT)
+    url, queries = f"lsh:{tmp_path}/index", rng.standard_normal((400, 8)).astype(np.float32)
+    retriever: Any = create_retriever(url, vectors)
+    before = retriever._driver._index.patience
+    told = retriever._driver.tune(queries, 0.95)
+    assert told["patience"] == retriever._driver._index.patience != before
+    retriever.flush()
+    retriever.close()
+    again: Any = open_retriever(url)
+    assert again._driver._index.patience == told["patience"]
+    again.close()
+    few: Any = create_retriever("lsh:", some(metric=Metric.INNER_PRODUCT))
+    assert few._driver.tune(queries, 0.95) == {}
+    flat: Any = create_retriever("faiss:", vectors)
+    assert flat._driver.tune(queries, 0.95) == {}

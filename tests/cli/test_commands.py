@@ -361,3 +361,17 @@ def test_the_console_script_is_quiet_in_a_pipe(files: Path) -> None:
     failed = subprocess.run(words, capture_output=True, text=True, check=False)
     assert failed.returncode == 3
     assert failed.stderr.count("\n") == 1
+
+
+def test_copy_and_move(published: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = told(capfd, ["similar", "3", "--format", "json"])[0]
+    err = told(capfd, ["move", "--to", "faiss:elsewhere?factory=HNSW16"])[1]
+    assert "Version 2 of 'items' is live, in faiss:elsewhere?factory=HNSW16" in err
+    after = told(capfd, ["similar", "3", "--format", "json"])[0]
+    assert json.loads(before)["rows"] == json.loads(after)["rows"]
+    (place,) = Path("elsewhere").iterdir()
+    err = told(capfd, ["copy", f"faiss:{place}", "lsh:copied"])[1]
+    assert "Copied 60 vectors, checksum" in err
+    assert "--resume" in told(capfd, ["copy", "--help"])[0]
+    assert "copied" in told(capfd, ["copy", f"faiss:{place}", "lsh:copied"], 5)[1]
+    told(capfd, ["copy", f"faiss:{place}", "lsh:copied", "--resume"])

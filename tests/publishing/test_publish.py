@@ -24,7 +24,7 @@ from itemspace.core.errors import (
     UnknownParameter,
     UnknownSpace,
 )
-from itemspace.publishing import publish, publish_build
+from itemspace.publishing import move, publish, publish_build
 from itemspace.space import Space
 from sqlalchemy import delete, select
 
@@ -156,3 +156,29 @@ def test_spaces_that_cannot_be_opened(shop: Catalog, tmp_path: Path) -> None:
         connection.execute(delete(version_table))
     with pytest.raises(NothingPublished):
         Space.open(shop)
+
+
+def test_a_move_changes_the_backend_and_nothing_else(shop: Catalog, tmp_path: Path) -> None:
+    number = recorded(shop, tmp_path / "build")
+    users = VectorSet(Ids(range(20)), np.random.default_rng(3).standard_normal((20, 8)))
+    build = get_build(shop, number)
+    given = VectorSet.open(build.path)
+    first = publish(shop, given, f"lsh:{tmp_path}/one", build=build, users=users)
+    with Space.open(shop) as old:
+        second = move(shop, f"faiss:{tmp_path}/two?factory=HNSW16")
+        assert (second.number, second.build_id) == (2, number)
+        assert (second.users, second.lineage) == (first.users, first.lineage)
+        with Space.open(shop) as new:
+            assert new.version == 2
+            for one, other in (
+                (old.similar_to("p3"), new.similar_to("p3")),
+                (old.for_user(3), new.for_user(3)),
+            ):
+                pairs = [[(row.sku, row.score) for row in near.execute()] for near in (one, other)]
+                assert pairs[0] == pairs[1]
+    with pytest.raises(UnknownSpace):
+        move(shop, f"lsh:{tmp_path}/three", space="nothing")
+    with pytest.raises(InvalidURL, match="ends with its process"):
+        move(shop, "lsh://")
+    with Space.open(shop) as still:
+        assert still.version == 2
