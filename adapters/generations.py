@@ -29,7 +29,7 @@ from .journal import Journal
 from .locks import WriterLock
 from .row_store import RowStore
 
-FORMAT = 2
+FORMAT = 3
 _CURRENT = "CURRENT"
 _LOCK = "lock"
 _GENERATION = re.compile(r"\.?generation-(?P<number>\d{6,})(\.[0-9a-f]+\.tmp)?")

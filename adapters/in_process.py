@@ -152,6 +152,23 @@ class InProcessDriver:
                 self._place.write(meta, self._store, save)
             self._dirty = False
 
+    def tune(self, queries: FloatMatrix, target_recall: float | None) -> dict[str, float]:
+        """Let the index find by sample queries, (q, d), how it reaches a recall; saved by a flush.
+
+        Returns what it says (:meth:`itemspace.lsh.HyperplaneLSH.tune`); nothing where it has
+        nothing to find, or all is scanned yet.
+        """
+        with self._lock.write():
+            if not self._indexed or not hasattr(self._index, "tune"):
+                return {}
+            found: dict[str, float] = self._index.tune(
+                self._row_view(self._indexed), target_recall, queries
+            )
+            # A journal tells of rows, not of what was found.
+            self._end_journal()
+            self._dirty = True
+            return found
+
     def close(self) -> None:
         if self._place is not None:
             self._place.release()

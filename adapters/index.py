@@ -23,7 +23,8 @@ class Index(Protocol):
     An index may have ``gives_final_scores``, True: the scores of :meth:`search` are those of
     :mod:`itemspace.core.scoring` already, float64, and not worked out again. And it may have
     ``remove(rows, gone) -> bool``, which takes rows out, int64 and each once: then it is not asked
-    to leave dead rows out. False: not all were in; it is made anew.
+    to leave dead rows out. False: not all were in; it is made anew. And ``tune(rows, recall,
+    queries)``, which finds by sample queries what a recall takes.
     """
 
     #: ``scores="exact"``: candidates are scored again from the vectors; ``"estimated"``: the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from ..core.errors import InvalidOption, InvalidURL, UnknownScheme
 from ..core.plugins import Builtin, Plugins
@@ -35,7 +35,9 @@ BACKENDS = Plugins(
 )
 
 
-def create_retriever(url: str | RetrieverURL, vectors: VectorSet) -> Retriever:
+def create_retriever(
+    url: str | RetrieverURL, vectors: VectorSet, *, queries: Any = None
+) -> Retriever:
     """Train where the backend trains, load ``vectors``, make them durable, and return it writable.
 
     Parameters
@@ -45,6 +47,9 @@ def create_retriever(url: str | RetrieverURL, vectors: VectorSet) -> Retriever:
     vectors
         What to load; its metric and kind of ids become the retriever's. An empty set of shape
         (0, d) makes an empty retriever.
+    queries
+        Some of the kind that searches will have, (q, d): a backend that finds its settings by
+        samples takes these, and not vectors, for queries.
 
     Raises
     ------
@@ -63,6 +68,8 @@ def create_retriever(url: str | RetrieverURL, vectors: VectorSet) -> Retriever:
     try:
         if len(vectors):
             retriever.upsert(vectors.ids, vectors.matrix)
+            if queries is not None:
+                retriever.tune(queries)
         retriever.flush()
     except BaseException:
         driver.destroy()

@@ -84,6 +84,20 @@ class DriverRetriever:
         wanted.check_unique("one call of delete")
         return self._driver.delete(wanted) if len(wanted) else 0
 
+    def tune(self, queries: Any, recall: float | None = None) -> dict[str, float]:
+        """Let the backend find by sample queries, (q, d), what a recall takes; kept by a flush.
+
+        The recall is that of its own options where none is said.
+
+        Returns what it found, such as the settings and the recall measured with them, and nothing
+        where it has nothing to find.
+        """
+        self._check_writable()
+        matrix = self._matrix(queries, "queries")
+        tune = getattr(self._driver, "tune", None)
+        found: dict[str, float] = {} if tune is None else tune(matrix, recall)
+        return found
+
     def flush(self) -> None:
         self._check_open()
         if self._writable:

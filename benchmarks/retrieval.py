@@ -40,6 +40,7 @@ from itemspace import Ids, Metric, Sequences, VectorSet, create_retriever
 from itemspace.builders import Item2Vec
 from itemspace.core.vectors import FloatMatrix, RowView, unit_rows
 from itemspace.lsh import HyperplaneLSH, LSHOptions
+from itemspace.lsh.reductions import Reduction
 
 K = 10
 Find = Callable[[FloatMatrix, int], Any]
@@ -47,7 +48,7 @@ Find = Callable[[FloatMatrix, int], Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """Vectors, queries and their true neighbours; unit vectors unless Euclidean."""
+    """Vectors, queries and their true neighbours; unit vectors under the cosine."""
 
     matrix: FloatMatrix
     queries: FloatMatrix
@@ -146,23 +147,29 @@ def make_faiss(problem: Problem) -> Iterator[Contender]:
         return hnsw.search(query[None], K)[1][0]
 
     yield Contender("faiss HNSW16", [10, 20, 40, 80, 160, 320, 640], find_hnsw)
-    if problem.is_l2:
-        return
+    if not problem.is_l2:
+        yield from make_index_lsh(problem)
 
-    bits = 512
-    lsh = faiss.IndexLSH(dim, bits, True)
-    lsh.add(matrix)
+
+def make_index_lsh(problem: Problem) -> Iterator[Contender]:
+    """Reduced as in ``faiss://?factory=LSH512``; tables of its codes for the cosine alone."""
+    matrix, bits = problem.matrix, 512
+    reduction = Reduction.fit(matrix, problem.metric)
+    lsh = faiss.IndexLSH(reduction.dim, bits, True)
+    lsh.add(reduction.rows(matrix))
 
     def find_lsh(query: FloatMatrix, rerank: int) -> Any:
-        found = lsh.search(query[None], rerank)[1][0]
+        found = lsh.search(reduction.queries(query[None]), rerank)[1][0]
         return found[np.argsort(-(matrix[found] @ query))[:K]]
 
     yield Contender(f"faiss IndexLSH {bits}, exact rerank", [10, 100, 400, 1600, 6400], find_lsh)
 
     def find_bare(query: FloatMatrix, _: int) -> Any:
-        return lsh.search(query[None], K)[1][0]
+        return lsh.search(reduction.queries(query[None]), K)[1][0]
 
     yield Contender(f"faiss IndexLSH {bits}", [0], find_bare)
+    if problem.metric is not Metric.COSINE:
+        return
 
     codes = lsh.sa_encode(matrix)
     for name, index in (
@@ -237,8 +244,9 @@ def make_annoy(problem: Problem) -> Iterator[Contender]:
     yield Contender("annoy, 20 trees", [500, 1000, 2000, 5000, 10_000, 20_000, 50_000], find)
 
 
+Makers = dict[str, Callable[[Problem], Iterator[Contender]]]
 #: Name → what makes its contenders.
-MAKERS: dict[str, Callable[[Problem], Iterator[Contender]]] = {
+MAKERS: Makers = {
     "lsh": lambda problem: make_lsh(problem, "lsh"),
     "url": make_lsh_by_url,
     "pairs": lambda problem: make_lsh(problem, "lsh, family pairs", family="pairs"),
@@ -278,12 +286,14 @@ def sequences(name: str, folder: Path) -> Sequences:
     return Sequences.from_lists([line.split()[skip:] for line in lines])
 
 
-def measure(problem: Problem, options: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(
+    problem: Problem, options: argparse.Namespace, makers: Makers = MAKERS
+) -> list[dict[str, Any]]:
     truth = problem.truth()
     contenders = []
-    for name in options.only or MAKERS:
+    for name in options.only or makers:
         started = time.perf_counter()
-        for contender in MAKERS[name](problem):
+        for contender in makers[name](problem):
             contender.build_seconds = contender.build_seconds or time.perf_counter() - started
             contenders.append(contender)
             started = time.perf_counter()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import resource
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from ..builders.builder import fit_builder
 from ..core.side_information import SideInformation
 from .evaluate import Evaluation, evaluate
 from .figures import new_figure
+from .memory import forget_peak, peak_megabytes
 from .splits import Split
 
 
@@ -125,25 +124,11 @@ def compare(
     """
     entries = []
     for name, builder in builders.items():
-        _forget_peak()
+        forget_peak()
         started = time.perf_counter()
         fit_builder(builder, split.train, side=side)
         seconds = time.perf_counter() - started
-        peak = _peak_megabytes()
+        peak = peak_megabytes()
         found = evaluate(builder, split, **options)
         entries.append(Entry(name, builder.get_params(), found, seconds, peak))
     return Comparison(split, entries)
-
-
-def _forget_peak() -> None:
-    """Let the peak of this process's memory start at what it is now (Linux's proc(5))."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _peak_megabytes() -> float:
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-    except (OSError, IndexError, ValueError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

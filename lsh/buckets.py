@@ -2,8 +2,8 @@
 
 A row x' of a bucket with the centre c is about c + s (u − 64), with the bucket's step
 s = max |x' − c| / 63 and u its code, 1 to 127: a scalar quantiser whose range follows the bucket,
-which is much narrower than all rows. (The last coordinate that :mod:`.reductions` adds to rows
-for their planes has no code: products with a query don't need it.)
+which is much narrower than all rows. (The last coordinate that rows have for their planes under
+the inner product has no code: products with a query don't need it.)
 """
 
 from __future__ import annotations
@@ -15,19 +15,9 @@ import numpy.typing as npt
 
 from ..core.jit import fast_kernel, kernel
 from ..core.vectors import FloatMatrix
-from .growing import (
-    Floats,
-    Forest,
-    Int32s,
-    Int64s,
-    Space,
-    Whole,
-    dot,
-    find_bucket,
-    map_row,
-    split,
-)
+from .growing import Forest, find_bucket, scale_below, split
 from .lanes import GROUP, LANES
+from .space import Floats, Int32s, Int64s, Space, Whole, dot, lift, map_row
 
 Codes = npt.NDArray[np.uint8]
 Blocks = npt.NDArray[np.int32]
@@ -84,8 +74,8 @@ def fill(
     buckets: Buckets,
 ) -> None:
     """Make a bucket of rows, in ``block`` and those that follow it already."""
-    dim, width = matrix.shape[1], matrix.shape[1] + (space.metric == 1)
-    centre, mapped = buckets.centres[bucket], np.empty(width, dtype=np.float32)
+    dim = matrix.shape[1]
+    centre, mapped = buckets.centres[bucket], np.empty(dim, dtype=np.float32)
     sums, most = np.zeros(dim), np.float32(0)
     for at in range(len(members)):
         map_row(space, matrix, norms, members[at], mapped)
@@ -120,13 +110,15 @@ def _put(
     lane: Whole,
     mapped: Floats,
     buckets: Buckets,
-) -> None:
-    """Write a row into a lane; what lies outside the bucket's range is cut off."""
+) -> bool:
+    """Write a row into a lane; what lies outside the bucket's range is cut off. Returns whether
+    anything does."""
     map_row(space, matrix, norms, row, mapped)
     centre, step, codes = buckets.centres[bucket], buckets.steps[bucket], buckets.codes[block]
     inverse = np.float32(1) / step if step > 0 else np.float32(0)
-    bias = 0.0
+    bias, most = 0.0, np.float32(0)
     for j in range(len(centre)):
+        most = max(most, abs(mapped[j] - centre[j]))
         code = np.rint((mapped[j] - centre[j]) * inverse) + np.float32(MIDDLE)
         code = min(max(code, np.float32(0)), np.float32(MOST))
         codes[j // GROUP, lane, j % GROUP] = np.uint8(code)
@@ -135,6 +127,7 @@ def _put(
     buckets.rows[block, lane] = row
     if space.metric == 2:
         buckets.biases[block, lane] = bias
+    return bool(most > step * np.float32(MIDDLE))
 
 
 @kernel
@@ -185,7 +178,7 @@ def insert(
         is_full = False
         for tree in range(trees):
             map_row(space, matrix, norms, row, mapped)
-            bucket, parent, side = find_bucket(forest, tree, mapped)
+            bucket, parent, side = find_bucket(space, norms, row, forest, tree, mapped)
             size = buckets.sizes[bucket]
             block = buckets.first[bucket]
             lane = size % LANES
@@ -194,9 +187,12 @@ def insert(
                 buckets.following[fresh], buckets.first[bucket] = block, fresh
                 buckets.rows[fresh] = -1
                 block = fresh
-            _put(space, matrix, norms, row, bucket, block, lane, mapped, buckets)
+            is_outside = _put(space, matrix, norms, row, bucket, block, lane, mapped, buckets)
             size += 1
             buckets.sizes[bucket] = size
+            if is_outside:
+                members = members_of(buckets, bucket)
+                fill(space, matrix, norms, members, bucket, block, buckets)
             if size >= limit and size % limit == 0 and (size // limit) & (size // limit - 1) == 0:
                 full[tree, 0], full[tree, 1], full[tree, 2] = bucket, parent, side
                 is_full = True
@@ -223,17 +219,17 @@ def split_bucket(
     """
     bucket, parent, side = place
     members, counts = members_of(buckets, bucket), buckets.counts
-    plane, facts = np.empty(drawn.shape[1], np.float32), np.empty(2, np.float32)
+    plane, facts = np.empty(drawn.shape[1], np.float32), np.empty(4, np.float32)
     middle, deeper = split(
         space, matrix, norms, members, 0, len(members), drawn, int(buckets.depths[bucket]),
-        iterations, seed, plane, facts,
+        iterations, seed, scale_below(forest, parent, side), plane, facts,
     )  # fmt: skip
     if middle == 0:
         return
     node = int(counts[NODES])
     counts[NODES] += 1
     forest.planes[node] = plane
-    forest.offsets[node], forest.weights[node] = facts
+    forest.offsets[node], forest.weights[node], forest.scales[node] = facts[:3]
     if parent >= 0:
         forest.children[parent, side] = node
     else:
@@ -257,7 +253,7 @@ def remove(
     for row in gone:
         for tree in range(len(forest.roots)):
             map_row(space, matrix, norms, row, mapped)
-            bucket, block, lane = _locate(forest, buckets, tree, mapped, row)
+            bucket, block, lane = _locate(space, norms, row, forest, buckets, tree, mapped)
             if block < 0:
                 missed += 1
                 continue
@@ -278,7 +274,13 @@ def remove(
 
 @fast_kernel
 def _locate(
-    forest: Forest, buckets: Buckets, tree: int, mapped: Floats, row: Whole
+    space: Space,
+    norms: Floats,
+    row: Whole,
+    forest: Forest,
+    buckets: Buckets,
+    tree: int,
+    mapped: Floats,
 ) -> tuple[Whole, Whole, Whole]:
     """Bucket, block and lane of a row; -1 for the block where it is not found.
 
@@ -288,6 +290,8 @@ def _locate(
     while waiting:
         node = waiting.pop()
         while node >= 0:
+            if space.metric == 1:
+                mapped[-1] = lift(space, norms, row, forest.scales[node])
             margin = dot(mapped, forest.planes[node]) - forest.offsets[node]
             side = 1 if margin > 0 else 0
             if abs(margin) < _ROUNDING * (1 + abs(forest.offsets[node])):

@@ -1,13 +1,23 @@
-"""How patient a search must be: recall against patience, found for a sample of the rows.
+"""How patient a search must be: recall against patience, found for sample queries.
 
-Rows stand for queries: each is searched for among all, itself left out, and what is found is held
-against the true nearest. Queries from elsewhere than the rows may be harder or easier.
+Where there are no others, rows stand for queries: each is searched for among all, itself left out,
+and what is found is held against the true nearest. Queries from elsewhere than the rows may be
+harder or easier.
+
+Under the inner product rows are items and queries most often users, who lie elsewhere. There each
+row stands also for a user: :func:`users_of` makes of it and another one what least squares makes of
+a user of these two items, (XᵀX)⁻¹ (x + y), the vector that ALS gives (Hu, Koren & Volinsky 2008,
+equation 4, all confidences alike). It follows the factors' own freedom: of rows XA instead of X,
+with users UA⁻ᵀ instead of U, which have the same products, the same come out. Of both kinds, that
+counts of which less is found. Asked for .95, the users of seven factorisations, by ALS and BPR,
+found .96 to .998; where rows alone stood for them, .82 to 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import exp, log
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,28 +25,70 @@ import numpy.typing as npt
 from ..core.jit import kernel
 from ..core.vectors import FloatMatrix, RowView
 
-#: Rows that stand for queries; the standard error of a recall of .95 is then about .006.
+#: Queries of a kind; the standard error of a recall of .95 is then about .006.
 SAMPLE, K = 256, 10
 PATIENCES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 4096)
 _BLOCK = 1 << 15
+#: Rows that XᵀX is estimated from, and what is added to its diagonal, as a share of the mean there.
+_ROWS, _RIDGE = 1 << 16, 0.01
 Mask = npt.NDArray[np.bool_]
 RowMatrix = npt.NDArray[np.int64]
 Curve = npt.NDArray[np.float64]
+#: The rows found for queries at a patience, at least K + 1 for each.
+Find = Callable[[FloatMatrix, int], RowMatrix]
 
 
-def sample_rows(held: Mask, seed: int) -> RowMatrix:
-    """Some of the rows that are held, which stand for queries."""
-    rows = np.flatnonzero(held)
-    rng = np.random.default_rng(seed)
-    return np.sort(rng.choice(rows, min(SAMPLE, len(rows)), replace=False))
+class Cases(NamedTuple):
+    """Queries with their answers."""
+
+    queries: FloatMatrix
+    """(q, d)."""
+    chosen: RowMatrix
+    """(q,): the row that each stands for, which no search for it shall find; -1: none."""
+    truth: RowMatrix
+    """(q, K): the true nearest, or -1 where there are fewer."""
+    kinds: int
+    """Of how many kinds they are: as many of each, one after the other."""
 
 
-def nearest(rows: RowView, held: Mask, chosen: RowMatrix, metric: int) -> RowMatrix:
-    """The :data:`K` nearest of some rows among all others that are held, (chosen, K)."""
+def cases_of(rows: RowView, held: Mask, metric: int, seed: int, given: FloatMatrix | None) -> Cases:
+    """At most :data:`SAMPLE` of given queries, or else rows of those that are held, and users."""
+    if given is not None:
+        queries, kinds = np.ascontiguousarray(given[:SAMPLE], dtype=np.float32), 1
+        chosen = np.full(len(queries), -1, dtype=np.int64)
+    else:
+        among = np.flatnonzero(held & (rows.norms > 0) if metric == 1 else held)
+        drawn = np.random.default_rng(seed).choice(among, min(SAMPLE, len(among)), replace=False)
+        chosen = np.sort(drawn)
+        queries, kinds = rows.matrix[chosen], 1
+        if metric == 1 and len(chosen):
+            queries = np.concatenate([queries, users_of(rows, among, chosen, seed)])
+            chosen, kinds = np.concatenate([chosen, chosen]), 2
+    return Cases(queries, chosen, _nearest(rows, held, queries, chosen, metric), kinds)
+
+
+def users_of(rows: RowView, among: RowMatrix, chosen: RowMatrix, seed: int) -> FloatMatrix:
+    """A user for each of some rows, of that and another one of ``among``; (chosen, d), of length 1.
+
+    ``among`` are the rows of a length above 0; XᵀX is of some of them.
+    """
+    some = rows.matrix[among[:: -(-len(among) // _ROWS)]].astype(np.float64)
+    gram = some.T @ some
+    gram[np.diag_indices(len(gram))] += _RIDGE * np.trace(gram) / len(gram)
+    others = np.random.default_rng(seed).choice(among, len(chosen))
+    sums = rows.matrix[chosen].astype(np.float64) + rows.matrix[others]
+    users = np.linalg.solve(gram, sums.T).T
+    users /= np.maximum(np.linalg.norm(users, axis=1, keepdims=True), 1e-300)
+    return np.ascontiguousarray(users, dtype=np.float32)
+
+
+def _nearest(
+    rows: RowView, held: Mask, queries: FloatMatrix, chosen: RowMatrix, metric: int
+) -> RowMatrix:
+    """The :data:`K` nearest of queries among the rows that are held, but for ``chosen``; (q, K)."""
     matrix, norms = rows.matrix, rows.norms
-    queries = matrix[chosen]
-    found = np.full((len(chosen), K), -1, dtype=np.int64)
-    scores = np.full((len(chosen), K), -np.inf, dtype=np.float32)
+    found = np.full((len(queries), K), -1, dtype=np.int64)
+    scores = np.full((len(queries), K), -np.inf, dtype=np.float32)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for start in range(0, len(matrix), _BLOCK):
             products = queries @ matrix[start : start + _BLOCK].T
@@ -69,32 +121,29 @@ def _update(
                 best[to], rows[to] = line[place], row
 
 
-def measure(
-    find: Callable[[int], RowMatrix], chosen: RowMatrix, truth: RowMatrix, target: float
-) -> Curve:
+def measure(find: Find, cases: Cases, target: float) -> Curve:
     """(patiences, 3): patience, recall and its standard error, up to the first recall that is
-    above ``target`` by that.
-
-    ``find`` gives the rows found for the chosen ones at a patience, at least K + 1 for each.
-    """
+    above ``target`` by that."""
     curve = []
     for patience in PATIENCES:
-        found, error = recall(find(patience), chosen, truth)
+        found, error = recall(find(cases.queries, patience), cases)
         curve.append((patience, found, error))
         if found - error >= target:
             break
     return np.array(curve)
 
 
-def recall(found: RowMatrix, chosen: RowMatrix, truth: RowMatrix) -> tuple[float, float]:
-    """The mean share of the true nearest that was found, and its standard error."""
+def recall(found: RowMatrix, cases: Cases) -> tuple[float, float]:
+    """The mean share of the true nearest that was found, and its standard error; of the kind of
+    queries of which less was."""
     shares = []
-    for line, itself, wanted in zip(found, chosen, truth, strict=True):
+    for line, itself, wanted in zip(found, cases.chosen, cases.truth, strict=True):
         others, there = line[line != itself][:K], wanted[wanted >= 0]
         shares.append(np.isin(there, others).mean() if len(there) else 1.0)
     if not shares:
         return 1.0, 0.0
-    return float(np.mean(shares)), float(np.std(shares) / np.sqrt(len(shares)))
+    least = min(np.reshape(shares, (cases.kinds, -1)), key=np.mean)
+    return float(np.mean(least)), float(np.std(least) / np.sqrt(len(least)))
 
 
 def patience_for(curve: Curve, target: float) -> int:

@@ -20,7 +20,7 @@ from .trees import Trees, chains
 Array = npt.NDArray[Any]
 
 
-def save_trees(folder: Path, trees: Trees) -> None:
+def save_trees(folder: Path, metric: Metric, trees: Trees) -> None:
     """Write what is in use, a bucket's blocks after each other."""
     forest, buckets = trees.forest, trees.buckets
     nodes, count = int(buckets.counts[NODES]), int(buckets.counts[BUCKETS])
@@ -40,6 +40,8 @@ def save_trees(folder: Path, trees: Trees) -> None:
         "codes": buckets.codes[place],
         "rows": buckets.rows[place],
     }
+    if metric is Metric.INNER_PRODUCT:
+        arrays["scales"] = forest.scales[:nodes]
     if len(buckets.biases) > 1:
         arrays["biases"] = buckets.biases[place]
     for name, array in arrays.items():
@@ -63,14 +65,14 @@ def load_trees(folder: Path, metric: Metric, dim: int, count: int, drawn: Array)
     """
     names = ["planes", "offsets", "weights", "children", "roots", "centres", "steps", "sizes"]
     names += ["depths", "codes", "rows"]
+    names += {Metric.EUCLIDEAN: ["biases"], Metric.INNER_PRODUCT: ["scales"]}.get(metric, [])
     found = {name: load_array(folder / f"{name}.npy") for name in names}
-    if metric is Metric.EUCLIDEAN:
-        found["biases"] = load_array(folder / "biases.npy")
     fault = _fault(found, dim, count, drawn)
     if fault:
         raise CorruptData(f"The index in {folder} is damaged: {fault}.", path=str(folder))
     first, following = chains(found["sizes"])
     nodes, buckets, blocks = (len(found[name]) for name in ("offsets", "sizes", "codes"))
+    found.setdefault("scales", np.ones(nodes, dtype=np.float32))
     return Trees(
         Forest(*(found[name] for name in Forest._fields)),
         Buckets(
@@ -93,6 +95,7 @@ def _fault(found: Mapping[str, Array], dim: int, count: int, drawn: Array) -> st
         "planes": ((nodes, width), np.float32),
         "offsets": ((nodes,), np.float32),
         "weights": ((nodes,), np.float32),
+        "scales": ((nodes,), np.float32),
         "children": ((nodes, 2), np.int32),
         "roots": ((trees,), np.int32),
         "centres": ((buckets, dim), np.float32),

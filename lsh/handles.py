@@ -12,8 +12,9 @@ from numba.np.numpy_support import carray
 
 from ..core.jit import instruction, kernel
 from .buckets import Buckets
-from .growing import Forest, Int64s, Space
+from .growing import Forest
 from .lanes import GROUP, LANES
+from .space import Int64s, Space
 
 
 def handle_of(space: Space, forest: Forest, buckets: Buckets) -> Int64s:
@@ -59,8 +60,9 @@ def forest_of(handle: Int64s) -> Forest:
         carray(_pointer(handle[10]), (nodes, width), np.float32),
         carray(_pointer(handle[11]), (nodes,), np.float32),
         carray(_pointer(handle[12]), (nodes,), np.float32),
-        carray(_pointer(handle[13]), (nodes, 2), np.int32),
-        carray(_pointer(handle[14]), (trees,), np.int32),
+        carray(_pointer(handle[13]), (nodes,), np.float32),
+        carray(_pointer(handle[14]), (nodes, 2), np.int32),
+        carray(_pointer(handle[15]), (trees,), np.int32),
     )
 
 
@@ -70,14 +72,14 @@ def buckets_of(handle: Int64s) -> Buckets:
     dim, blocks, biases, buckets = handle[2], handle[3], handle[4], handle[5]
     groups = (dim + GROUP - 1) // GROUP
     return Buckets(
-        carray(_pointer(handle[15]), (buckets, dim), np.float32),
-        carray(_pointer(handle[16]), (buckets,), np.float32),
-        carray(_pointer(handle[17]), (buckets,), np.int32),
+        carray(_pointer(handle[16]), (buckets, dim), np.float32),
+        carray(_pointer(handle[17]), (buckets,), np.float32),
         carray(_pointer(handle[18]), (buckets,), np.int32),
         carray(_pointer(handle[19]), (buckets,), np.int32),
-        carray(_pointer(handle[20]), (blocks,), np.int32),
-        carray(_pointer(handle[21]), (blocks, groups, LANES, GROUP), np.uint8),
-        carray(_pointer(handle[22]), (blocks, LANES), np.int32),
-        carray(_pointer(handle[23]), (biases, LANES), np.float32),
+        carray(_pointer(handle[20]), (buckets,), np.int32),
+        carray(_pointer(handle[21]), (blocks,), np.int32),
+        carray(_pointer(handle[22]), (blocks, groups, LANES, GROUP), np.uint8),
+        carray(_pointer(handle[23]), (blocks, LANES), np.int32),
+        carray(_pointer(handle[24]), (biases, LANES), np.float32),
         np.empty(0, dtype=np.int64),
     )

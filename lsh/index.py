@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from . import calibration
 from .buckets import insert, remove, split_bucket
 from .calibration import Curve
 from .files import load_trees, save_trees
-from .growing import ITERATIONS, MOST_DEPTH, Int64s, Space
+from .growing import ITERATIONS, MOST_DEPTH
 from .handles import handle_of
 from .lanes import best_way
 from .options import LSHOptions
@@ -29,6 +28,7 @@ from .parallel import pieces, run_all
 from .planes import FAMILIES
 from .probing import EVERYTHING, search
 from .reductions import Reduction
+from .space import Int64s, Space
 from .trees import Trees, grow_trees
 
 MAX_ROWS = 2**31 - 1
@@ -146,7 +146,7 @@ class HyperplaneLSH:
         """Write the index into a folder."""
         assert self._trees is not None
         self._reduction.save(folder)
-        save_trees(folder, self._trees)
+        save_trees(folder, self._metric, self._trees)
         np.save(folder / "curve.npy", np.r_[[[self._calibrated, self._bucket, 0]], self._curve])
 
     def load(self, folder: Path, count: int) -> None:
@@ -176,16 +176,37 @@ class HyperplaneLSH:
         curve = {"patience": self.patience, "curve": self._curve.tolist()}
         return {"family": self._options.family, **curve, **self._trees.describe()}
 
-    def tune(self, rows: RowView, target_recall: float = 0.95) -> dict[str, float]:
-        """Find the patience for a recall anew, and check it on rows that it was not found from.
+    def tune(
+        self,
+        rows: RowView,
+        target_recall: float | None = None,
+        queries: FloatMatrix | None = None,
+    ) -> dict[str, float]:
+        """Find the patience for a recall anew, and check it on queries that it was not found from.
 
-        Returns the patience, the recall predicted for it, and the recall measured with its
-        standard error.
+        Parameters
+        ----------
+        rows
+            Those that were added.
+        target_recall
+            Above 0 and below 1; that of the options if left out.
+        queries
+            Some of the kind that searches will have, (q, d), q ≥ 2: one half is for finding, the
+            other for checking, at most 256 each. ``None``: rows stand for them
+            (:mod:`.calibration`).
+
+        Returns
+        -------
+        dict
+            The patience, the recall predicted for it, and the recall measured with its standard
+            error.
         """
-        self._calibrate(rows, target_recall)
-        patience = calibration.patience_for(self._curve, target_recall)
-        chosen, truth, find = self._cases(rows, self._options.seed + 1)
-        checked, error = calibration.recall(find(patience), chosen, truth)
+        wanted = self._options.recall if target_recall is None else target_recall
+        self._calibrate(rows, wanted, queries)
+        patience = calibration.patience_for(self._curve, wanted)
+        others = None if queries is None else queries[1::2]
+        cases, find = self._cases(rows, self._options.seed + 1, others)
+        checked, error = calibration.recall(find(cases.queries, patience), cases)
         predicted = float(np.interp(patience, self._curve[:, 0], self._curve[:, 1]))
         return {"patience": patience, "predicted": predicted, "measured": checked, "error": error}
 
@@ -242,23 +263,26 @@ class HyperplaneLSH:
         normals = draw(trees * MOST_DEPTH, width, self._options.seed)
         return np.ascontiguousarray(normals).reshape(trees, MOST_DEPTH, width)
 
-    def _calibrate(self, rows: RowView, target: float | None = None) -> None:
-        target = max(self._options.recall, _TARGET) if target is None else target
-        chosen, truth, find = self._cases(rows, self._options.seed)
-        self._follow(calibration.measure(find, chosen, truth, target), len(rows.matrix))
+    def _calibrate(
+        self, rows: RowView, target: float = _TARGET, queries: FloatMatrix | None = None
+    ) -> None:
+        target = max(self._options.recall, _TARGET, target)
+        some = None if queries is None else queries[::2]
+        cases, find = self._cases(rows, self._options.seed, some)
+        self._follow(calibration.measure(find, cases, target), len(rows.matrix))
 
-    def _cases(self, rows: RowView, seed: int) -> tuple[Int64s, Int64s, Callable[[int], Int64s]]:
-        """Rows that stand for queries, their true nearest, and what is found at a patience."""
+    def _cases(
+        self, rows: RowView, seed: int, queries: FloatMatrix | None
+    ) -> tuple[calibration.Cases, calibration.Find]:
+        """Queries with their true nearest, and what is found at a patience."""
         assert self._trees is not None
         held = self._trees.held(len(rows.matrix))
-        chosen = calibration.sample_rows(held, seed)
-        truth = calibration.nearest(rows, held, chosen, self._space.metric)
-        queries = rows.matrix[chosen]
+        cases = calibration.cases_of(rows, held, self._space.metric, seed, queries)
 
-        def find(patience: int) -> Int64s:
+        def find(queries: FloatMatrix, patience: int) -> Int64s:
             return self._find(rows, queries, calibration.K + 1, patience, None)[0]
 
-        return chosen, truth, find
+        return cases, find
 
     def _find(
         self, rows: RowView, queries: FloatMatrix, k: int, patience: int, eligible: Eligible | None

@@ -5,6 +5,8 @@
     Forest (Bawa, Condie & Ganesan 2005). For two vectors at the angle θ, such a plane puts them on
     the same side with probability 1 − θ/π (Charikar 2002, §3), whatever the data are; both
     families keep that, plane by plane: every normal is uniformly distributed over directions.
+    (Under the inner product rows are first cut by length, and θ is the angle after the reduction
+    of their range.)
 ``pairs``
     Of each node: between two of its rows, drawn at random, through the middle between them (as
     Annoy's trees have them, Bernhardsson 2015). Follows the data; nothing is guaranteed.

@@ -7,6 +7,11 @@ about the plane (on a million clustered vectors, recall .93 with the weights, .9
 squares .91); instead of a fixed number of probes the search ends when ``patience`` buckets in a row
 brought nothing into the k best.
 
+Under the inner product the query is taken to be as long as the rows of a range are at most, which
+changes no order (Yan et al. 2018); costs of all ranges are then of one unit, the product with a
+unit query. Where even the longest row of a range, in the query's own direction, would not be among
+those that are scored, the range is left out and costs no patience.
+
 In a bucket sixteen rows at a time are estimated from their codes (:mod:`.lanes`), the best of all
 are kept, and these are scored exactly.
 """
@@ -20,7 +25,6 @@ from ..core.jit import fast_kernel, inlined
 from ..core.scoring import length_of, score_one
 from ..core.vectors import FloatMatrix
 from .buckets import MIDDLE
-from .growing import Floats, Int64s, Real, Whole, dot
 from .handles import buckets_of, centre_of, forest_of, metric_of
 from .lanes import (
     AVX2,
@@ -33,6 +37,7 @@ from .lanes import (
     prefetch_block,
     prefetch_row,
 )
+from .space import Floats, Int64s, Real, Whole, dot
 
 Mask = npt.NDArray[np.bool_]
 Wide = npt.NDArray[np.float64]
@@ -72,7 +77,7 @@ def search(
         :func:`~itemspace.core.scoring.score_one`.
     """
     (metric, whole_length), centre = metric_of(handle), centre_of(handle)
-    planes, offsets, weights, children, roots = forest_of(handle)
+    planes, offsets, weights, scales, children, roots = forest_of(handle)
     centres, steps, _, _, first, following, codes, rows, biases, _ = buckets_of(handle)
     dim, k = matrix.shape[1], found.shape[1]
     mapped = np.zeros(planes.shape[1], dtype=np.float32)
@@ -102,6 +107,7 @@ def search(
             packed[j] = np.int8(value)
             total += np.int64(value)
         best[:], best_rows[:] = -np.inf, -1
+        longest = scales[roots[0]] if metric == 1 and roots[0] >= 0 else np.float32(0)
         waiting: Whole = 0
         for tree in range(len(roots)):
             waiting = _push(heap_costs, heap_nodes, waiting, np.float32(0), roots[tree])
@@ -109,17 +115,26 @@ def search(
         while waiting and (quiet < patience or best_rows[k - 1] < 0):
             cost, node = heap_costs[0], np.int64(heap_nodes[0])
             waiting = _pop(heap_costs, heap_nodes, waiting)
+            within = True
             while node >= 0:
+                if metric == 1 and scales[node] < longest and scales[node] <= best[-1]:
+                    within = False
+                    break
                 for child in children[node]:  # asked for while this one is being looked at
                     if child >= 0:
                         prefetch_row(planes, np.int64(child))
                     else:
                         prefetch_row(centres, np.int64(-1 - child))
-                margin = dot(mapped, planes[node]) - offsets[node]
+                product = dot(mapped, planes[node])
+                if metric == 1:
+                    product *= scales[node]
+                margin = product - offsets[node]
                 side = 1 if margin > 0 else 0
                 over = cost + abs(margin) * weights[node]
                 waiting = _push(heap_costs, heap_nodes, waiting, over, children[node, 1 - side])
                 node = np.int64(children[node, side])
+            if not within:
+                continue
             bucket = -1 - node
             scale = steps[bucket] * unit
             base = np.float32(0)

@@ -4,12 +4,13 @@
     Nothing to do: hyperplanes through the origin do not see lengths.
 ``INNER_PRODUCT``
     x ↦ [x, √(R² − ‖x‖²)], q ↦ [q, 0]. Rows no longer than R then have the length R, so their
-    angles order them as their inner products do (Neyshabur & Srebro 2015, "Simple-LSH", where R is
-    the largest length). Departure: R is the 90th percentile of the lengths, and the rows beyond it
-    get 0 as their last coordinate. With the largest length one long row sends all others to the
-    pole, where no plane separates them. Measured on 100,000 64-d vectors in clusters with
-    log-normal lengths (σ = 0.3): recall@10 .91 at 145 queries/s with the largest length, .98 at
-    3,500 with the percentile. Where lengths spread much wider (σ = 1), both find only half.
+    distances (Bachrach et al. 2014) and angles (Neyshabur & Srebro 2015, "Simple-LSH") order them
+    as their inner products do; in both papers R is the largest length. Departure: it is the 90th
+    percentile, and the rows beyond it get 0 as their last coordinate. With the largest length one
+    long row sends all others to the pole, where no plane separates them.
+    The native LSH has an R for each range of lengths instead, the largest there (Yan et al. 2018,
+    "Norm-Ranging LSH"; :mod:`.space`, :mod:`.growing`), and takes from here the unit of lengths
+    alone.
 ``EUCLIDEAN``
     x ↦ x − c, q ↦ q − c, with c the mean of the rows. Near rows lie in near directions from c,
     sin θ ≤ ‖q − x‖ / ‖x − c‖, so the guarantee fades for rows and queries close to c. Departure:

@@ -20,9 +20,10 @@ from .buckets import (
     blocks_in_order,
     fill_all,
 )
-from .growing import Floats, Forest, Int32s, Space, split
+from .growing import Forest, split
 from .lanes import GROUP, LANES
 from .parallel import pieces, run_all
+from .space import Floats, Int32s, Space
 
 Array = npt.NDArray[Any]
 #: Tasks for each thread, on a level of a tree.
@@ -55,7 +56,7 @@ class Trees:
         nodes, count, blocks = (
             2 * int(buckets.counts[what]) + 256 for what in (NODES, BUCKETS, BLOCKS)
         )
-        by_node = (_longer(array, nodes) for array in forest[:4])
+        by_node = (_longer(array, nodes) for array in forest[:5])
         by_bucket = (_longer(array, count) for array in buckets[:5])
         has_bias = len(buckets.biases) > 1
         by_block = (_longer(array, blocks) for array in buckets[5:8])
@@ -97,7 +98,7 @@ class Trees:
         counts, buckets = self.buckets.counts, self.buckets
         sizes = buckets.sizes[: counts[BUCKETS]]
         kept = {
-            "nodes": sum(array[: counts[NODES]].nbytes for array in self.forest[:4]),
+            "nodes": sum(array[: counts[NODES]].nbytes for array in self.forest[:5]),
             "buckets": sum(array[: counts[BUCKETS]].nbytes for array in buckets[:5]),
             "blocks": sum(array[: counts[BLOCKS]].nbytes for array in buckets[5:9]),
         }
@@ -111,13 +112,14 @@ class Trees:
 
 
 class _Part(NamedTuple):
-    """Rows ``order[first:last]``, where they hang, and the first drawn plane that may cut them."""
+    """Rows ``order[first:last]``, where they hang, the first drawn plane that may cut them, R."""
 
     first: int
     last: int
     parent: int
     side: int
     depth: int
+    scale: float
 
 
 def grow_trees(
@@ -155,7 +157,7 @@ class _Tree(NamedTuple):
     """Rows, a bucket's after each other."""
     planes: FloatMatrix
     facts: FloatMatrix
-    """(nodes, 2): offsets and weights."""
+    """(nodes, 4): as :func:`.growing.split` fills them."""
     children: Int32s
     ends: Int32s
     """(buckets,): where each ends in ``order``."""
@@ -180,14 +182,14 @@ def _grow_tree(
     leaves: list[_Part] = []
 
     def cut(part: _Part) -> tuple[int, int, Floats, Floats]:
-        plane, fact = np.empty(width, dtype=np.float32), np.empty(2, dtype=np.float32)
+        plane, fact = np.empty(width, dtype=np.float32), np.empty(4, dtype=np.float32)
         middle, depth = split(
             space, matrix, norms, order, part.first, part.last, drawn, part.depth, iterations,
-            seed, plane, fact,
+            seed, part.scale, plane, fact,
         )  # fmt: skip
         return middle, depth, plane, fact
 
-    todo = [_Part(0, len(matrix), -1, 0, 0)]
+    todo = [_Part(0, len(matrix), -1, 0, 0, np.inf)]
     while todo:
         leaves += [part for part in todo if part.last - part.first <= bucket]
         large = [part for part in todo if part.last - part.first > bucket]
@@ -206,8 +208,8 @@ def _grow_tree(
             planes.append(plane)
             facts.append(fact)
             children.append([0, 0])
-            todo.append(_Part(part.first, middle, node, 0, depth))
-            todo.append(_Part(middle, part.last, node, 1, depth))
+            todo.append(_Part(part.first, middle, node, 0, depth, float(fact[2])))
+            todo.append(_Part(middle, part.last, node, 1, depth, float(fact[3])))
     leaves.sort()
     for number, leaf in enumerate(leaves):
         if leaf.parent >= 0:
@@ -215,7 +217,7 @@ def _grow_tree(
     return _Tree(
         order,
         np.array(planes, dtype=np.float32).reshape(-1, width),
-        np.array(facts, dtype=np.float32).reshape(-1, 2),
+        np.array(facts, dtype=np.float32).reshape(-1, 4),
         np.array(children, dtype=np.int32).reshape(-1, 2),
         np.array([leaf.last for leaf in leaves], dtype=np.int32),
         np.array([leaf.depth for leaf in leaves], dtype=np.int32),
@@ -239,6 +241,7 @@ def _joined(grown: list[_Tree]) -> Forest:
         np.concatenate([tree.planes for tree in grown]),
         np.ascontiguousarray(facts[:, 0]),
         np.ascontiguousarray(facts[:, 1]),
+        np.ascontiguousarray(facts[:, 2]),
         np.concatenate(children).astype(np.int32),
         np.array(roots, dtype=np.int32),
     )

@@ -27,11 +27,13 @@ from ..catalog.records import (
 from ..core.errors import CorruptData, EmptyInput, InvalidOption
 from ..core.ids import Ids
 from ..core.retriever import Retriever
-from ..core.vectors import VectorSet, check_one_space
+from ..core.vectors import FloatMatrix, VectorSet, check_one_space
 from ..users import create_user_store
 from ..users import place_below as users_below
 
 _SAMPLE = 100
+#: Users whose vectors an index is tuned with.
+_SAMPLE_USERS = 1000
 
 
 def publish_build(
@@ -129,7 +131,10 @@ def publish(
             return None
         return _load_users(users, users_below(users_to, f"{name}-users"))
 
-    return _publish(catalog, vectors, base, space, build, load_users)
+    sample = None
+    if users is not None and len(users) > 1:  # who lie elsewhere than items
+        sample = users.matrix[:: max(1, len(users) // _SAMPLE_USERS)]
+    return _publish(catalog, vectors, base, space, build, load_users, sample)
 
 
 def move(catalog: Catalog, to: str | RetrieverURL, *, space: str = "items") -> Version:
@@ -155,12 +160,13 @@ def _publish(
     space: str,
     build: Build | None,
     load_users: Callable[[str], PublishedUsers | None],
+    queries: FloatMatrix | None = None,
 ) -> Version:
     live, number = live_number(catalog, space), next_number(catalog, space)
     # A name of its own: what an earlier publishing left behind, killed, is in nobody's way.
     name = f"{space}-{number:04d}-{secrets.token_hex(4)}"
     place = place_below(base, name)
-    with create_retriever(place, vectors) as retriever:
+    with create_retriever(place, vectors, queries=queries) as retriever:
         _check_loaded(retriever, vectors)
         users = load_users(name)
         version = add_version(

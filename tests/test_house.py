@@ -22,7 +22,7 @@ ARROWS = {
     "space": {"core", "adapters", "catalog", "users"},
     "publishing": {"core", "adapters", "catalog", "users", "space"},
     "testing": {"core", "adapters"},
-    "evaluation": {"core", "builders"},
+    "evaluation": {"core", "adapters", "builders"},
     "cli": {
         "core",
         "adapters",

@@ -4,56 +4,21 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from hyperplanes import assert_whole, built, clustered, recall, true_nearest, view
 from itemspace.core.eligible import Eligible
 from itemspace.core.errors import CorruptData, InvalidOption
 from itemspace.core.metric import Metric
 from itemspace.core.scoring import score_rows
-from itemspace.core.vectors import RowView, unit_rows
+from itemspace.core.vectors import unit_rows
 from itemspace.lsh import HyperplaneLSH, LSHOptions
-from itemspace.lsh.buckets import blocks_in_order
 from itemspace.lsh.lanes import AVX2, PORTABLE, VNNI
 from itemspace.lsh.planes import FAMILIES
 from itemspace.lsh.reductions import Reduction
 
 RNG = np.random.default_rng(11)
-
-
-def clustered(n: int, dim: int = 24, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((max(1, n // 50), dim))
-    noise = 0.3 * rng.standard_normal((n, dim))
-    return (centres[rng.integers(len(centres), size=n)] + noise).astype(np.float32)
-
-
-def view(matrix: np.ndarray) -> RowView:
-    lengths = np.linalg.norm(matrix.astype(np.float64), axis=1)
-    return RowView(matrix, lengths.astype(np.float32))
-
-
-def built(matrix: np.ndarray, metric: Metric = Metric.COSINE, **options: Any) -> HyperplaneLSH:
-    index = HyperplaneLSH(matrix.shape[1], metric, LSHOptions(**options))
-    index.add(view(matrix), 0)
-    return index
-
-
-def true_nearest(queries: np.ndarray, matrix: np.ndarray, metric: Metric, k: int) -> np.ndarray:
-    wide = matrix.astype(np.float64)
-    if metric is Metric.EUCLIDEAN:
-        scores = np.stack([-np.linalg.norm(wide - query, axis=1) for query in queries])
-    else:
-        scores = queries @ wide.T
-        if metric is Metric.COSINE:
-            scores = scores / np.linalg.norm(wide, axis=1)
-    return np.argsort(-scores, axis=1)[:, :k]
-
-
-def recall(found: np.ndarray, truth: np.ndarray) -> float:
-    pairs = zip(found.tolist(), truth.tolist(), strict=True)
-    return float(np.mean([len(set(one) & set(other)) / len(other) for one, other in pairs]))
 
 
 @pytest.mark.parametrize("metric", list(Metric))
@@ -117,7 +82,7 @@ def test_the_recall_asked_for_is_what_is_found(kind: Callable[[int], np.ndarray]
 def test_added_one_after_another_all_are_found(metric: Metric, family: str) -> None:
     """Every row is in one bucket of each tree, and no bucket holds more than twice its share."""
     matrix = clustered(5000)
-    options = {"family": family, "trees": 2, "bucket": 32, "patience": 10**9, "rerank": 5000}
+    options = {"family": family, "trees": 2, "bucket": 32, "patience": 10**9, "rerank": 500}
     index = HyperplaneLSH(24, metric, LSHOptions(**options))
     for start, end in ((0, 500), (500, 501), (501, 2000), (2000, 5000)):
         index.add(view(matrix[:end]), start)
@@ -131,7 +96,7 @@ def test_added_one_after_another_all_are_found(metric: Metric, family: str) -> N
 @pytest.mark.parametrize("family", ["adapted", "gaussian"])
 def test_what_was_removed_is_gone_and_all_else_is_found(metric: Metric, family: str) -> None:
     matrix = clustered(6000)
-    options = {"family": family, "trees": 2, "bucket": 32, "patience": 10**9, "rerank": 6000}
+    options = {"family": family, "trees": 2, "bucket": 32, "patience": 10**9, "rerank": 500}
     index = built(matrix[:5000], metric, **options)
     index.add(view(matrix[:5500]), 5000)
     gone = RNG.permutation(5500)[:3000]
@@ -170,22 +135,6 @@ def test_trees_differ() -> None:
         assert trees is not None
         one, other = trees.forest.planes[trees.forest.roots]
         assert abs(float(one @ other)) < 0.999
-
-
-def assert_whole(index: HyperplaneLSH, rows: int | np.ndarray) -> None:
-    """Each of the rows, or of the first so many, is in one bucket of each tree."""
-    rows = np.arange(rows) if isinstance(rows, int) else rows
-    trees = index._trees
-    assert trees is not None
-    buckets = trees.buckets
-    order = blocks_in_order(buckets)
-    assert len(set(order.tolist())) == len(order)
-    assert len(order) == int((-(-buckets.sizes[: buckets.counts[1]] // 16)).sum())
-    held = buckets.rows[order]
-    found, times = np.unique(held[held >= 0], return_counts=True)
-    assert found.tolist() == rows.tolist()
-    assert set(times.tolist()) == {len(trees.forest.roots)}
-    assert buckets.sizes[: buckets.counts[1]].sum() == len(rows) * len(trees.forest.roots)
 
 
 def test_equal_rows_make_one_large_bucket() -> None:

@@ -158,6 +158,20 @@ def test_spaces_that_cannot_be_opened(shop: Catalog, tmp_path: Path) -> None:
         Space.open(shop)
 
 
+def test_an_index_is_tuned_with_the_users(shop: Catalog, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    matrix = abs(rng.standard_normal((20_000, 16))) * rng.lognormal(0, 0.3, (20_000, 1))
+    items = VectorSet(Ids([f"p{at}" for at in range(20_000)]), matrix, Metric.INNER_PRODUCT)
+    users = VectorSet(Ids(range(50)), -abs(rng.standard_normal((50, 16))), Metric.INNER_PRODUCT)
+    patience = []
+    for some in (None, users, VectorSet(Ids([], "int"), users.matrix[:0], users.metric)):
+        publish(shop, items, f"lsh:{tmp_path}/published", users=some)
+        with Space.open(shop) as space:
+            driver = space.retriever._driver  # type: ignore[attr-defined]
+            patience.append(driver._index.describe()["patience"])
+    assert patience[0] == patience[2] < patience[1]
+
+
 def test_a_move_changes_the_backend_and_nothing_else(shop: Catalog, tmp_path: Path) -> None:
     number = recorded(shop, tmp_path / "build")
     users = VectorSet(Ids(range(20)), np.random.default_rng(3).standard_normal((20, 8)))
