@@ -28,6 +28,8 @@ BACKENDS = Plugins(
             "exact": Builtin("itemspace.adapters.exact:backend"),
             "faiss": Builtin("itemspace.adapters.faiss:backend", "faiss", "faiss"),
             "lsh": Builtin("itemspace.adapters.lsh:backend"),
+            "pgvector+psycopg": Builtin(
+            ),
         }
     ),
     duty="create",
@@ -105,6 +107,13 @@ def open_retriever(url: str | RetrieverURL, mode: Literal["r", "rw"] = "r") -> R
     named = parse_parameters(parsed, backend.options)
     driver = backend.open(parsed, named, writable=mode == "rw")
     return DriverRetriever(driver, parsed, writable=mode == "rw")
+
+
+def remove_retriever(url: str | RetrieverURL) -> None:
+    """Remove what is stored at a URL; raises what :func:`open_retriever` does with ``"rw"``."""
+    parsed = RetrieverURL.parse(url)
+    backend = load_backend(parsed.scheme)
+    backend.open(parsed, parse_parameters(parsed, backend.options), writable=True).destroy()
 
 
 def place_below(url: RetrieverURL, name: str) -> RetrieverURL:

@@ -15,11 +15,14 @@ import numpy.typing as npt
 
 from ..core.jit import kernel
 from ..core.metric import Metric
+from ..core.scoring import score_rows
 from ..core.vectors import FloatMatrix
 
 Norms = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 _BLOCK_BYTES = 1 << 26
+#: Queries that are scored one by one against rows that were named.
+_FEW = 4
 _LONGEST, _SHORTEST = 1e17, 1e-15
 
 
@@ -56,6 +59,10 @@ def exact_candidates(
     int64 rows of ``matrix``, ascending.
     """
     if rows is not None:
+        if len(queries) <= _FEW:
+            for query in queries:
+                yield _best_of(query, matrix, rows, metric, k)
+            return
         matrix, norms = matrix[rows], norms[rows]
     extremes = float(norms.min(initial=1.0)), float(norms.max(initial=0.0))
     step = max(1, _BLOCK_BYTES // (4 * max(1, len(matrix))))
@@ -66,6 +73,17 @@ def exact_candidates(
         for query, products in zip(block, products_of_all, strict=True):
             found = _reachable(query, matrix, products, norms, extremes, metric, k)
             yield found if rows is None else rows[found]
+
+
+def _best_of(
+    query: npt.NDArray[np.float32], matrix: FloatMatrix, rows: Rows, metric: Metric, k: int
+) -> Rows:
+    """The best of some rows by their scores: without a copy of them, and without BLAS, whose
+    threads cost a single query more than they bring."""
+    if len(rows) <= k:
+        return rows
+    scores = score_rows(query, matrix, rows, metric)
+    return rows[scores >= np.partition(scores, len(rows) - k)[len(rows) - k]]
 
 
 def _reachable(

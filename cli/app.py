@@ -18,6 +18,7 @@ from ..core.errors import (
     UsageError,
 )
 from . import (
+    bench,
     build,
     cold_start,
     database,
@@ -52,7 +53,18 @@ app = typer.Typer(
     "for what is [bold]similar[/]. Settings come from flags, ITEMSPACE_… variables or "
     "itemspace.toml.",
 )
-for group in (ingest, build, evaluate, tune, publish, lookup, recommend, exchange, cold_start):
+for group in (
+    ingest,
+    build,
+    evaluate,
+    tune,
+    publish,
+    lookup,
+    recommend,
+    exchange,
+    cold_start,
+    bench,
+):
     group.register(app)
 app.add_typer(database.app, name="database")
 

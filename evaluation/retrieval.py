@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -21,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..adapters import RetrieverURL, create_retriever, open_retriever
-from ..adapters.registry import place_below
+from ..adapters.registry import place_below, remove_retriever
 from ..adapters.scan import exact_candidates, norms_of
 from ..core.errors import BackendError, EmptyInput, InvalidOption, ItemspaceError
 from ..core.ids import Ids
@@ -309,11 +310,8 @@ def _place(url: RetrieverURL, name: str) -> RetrieverURL:
 
 
 def _remove(place: RetrieverURL) -> None:
-    try:
-        opened: Any = open_retriever(place, "rw")
-    except ItemspaceError:
-        return  # it was in memory
-    opened.destroy()
+    with suppress(ItemspaceError):  # in memory, it is gone already
+        remove_retriever(place)
 
 
 def _disk(place: RetrieverURL) -> float | None:
