@@ -41,7 +41,7 @@ def test_the_list_of_packages_is_that_of_the_folders() -> None:
     setuptools = HOUSE["tool"]["setuptools"]
     places = setuptools["package-dir"]
     assert setuptools["packages"] == sorted(places) == sorted(set(places))
-    hidden = {"tests", "build", "dist"}
+    hidden = {"tests", "build", "dist", "examples"}
     rooms = {
         path.parent.relative_to(ROOT).as_posix()
         for path in ROOT.glob("**/__init__.py")
