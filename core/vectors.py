@@ -253,7 +253,7 @@ def check_one_space(items: VectorSet, users: VectorSet) -> None:
     Raises
     ------
     DimensionMismatch, InvalidVectors
-        They have other dimensions, or another metric.
+        They have other dimensions, or another metric, or a user's vector is zero under ``COSINE``.
     VersionMismatch
         Both lineages name the ``training`` that made them, and not the same one.
     """
@@ -268,6 +268,12 @@ def check_one_space(items: VectorSet, users: VectorSet) -> None:
         raise InvalidVectors(
             f"The items are compared by {items.metric} and the users by {users.metric}; take "
             "those of one training."
+        )
+    if users.metric is Metric.COSINE and not users.matrix.any(axis=1).all():
+        row = int(np.argmin(users.matrix.any(axis=1)))
+        raise InvalidVectors(
+            f"The vector of the user {users.ids[row]!r} is zero, which has no cosine; leave such "
+            "users out: they are taken by their last items."
         )
     made = [vectors.lineage.get("training") for vectors in (items, users)]
     if None not in made and made[0] != made[1]:

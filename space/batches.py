@@ -121,21 +121,16 @@ class Batch:
         left = []
         for one, nearest in zip(pending, lists, strict=True):
             chosen = self._choose(one, self._trimmed(one, nearest))
-            whole = nearest.completeness is Completeness.EXHAUSTED
-            if len(chosen) < self._k and not whole and one.fetch < self._most:
+            whole = nearest.completeness is Completeness.EXHAUSTED or len(nearest) < one.fetch
+            if len(chosen) < self._k and not whole:
                 one.depth *= DEEPER
                 left.append(one)
                 continue
-            complete = Completeness.FULL if len(chosen) == self._k else Completeness.EXHAUSTED
+            complete = Completeness.FULL if len(chosen) == self._k else nearest.completeness
             source = one.subject.source
             assert source is not None
             found[one.user] = Recommendation(one.user, chosen.ids, chosen.scores, source, complete)
         return left
-
-    @cached_property
-    def _most(self) -> int:
-        """More than there are items to be found."""
-        return len(self._space.retriever) + 1
 
     def _lists(self, pending: list[_Open], connection: Connection) -> Iterable[NeighborList]:
         """The nearest items of each, seen ones among them; searches are done together."""

@@ -307,8 +307,10 @@ def test_diverse_answers_are_less_alike(opened: Open) -> None:
 def test_vectors_that_do_not_belong_together(shop: Catalog, tmp_path: Path) -> None:
     to = f"exact:{tmp_path}/published"
     narrow = VectorSet(Ids([1]), np.ones((1, 5)))
+    zero = VectorSet(Ids([7, 8]), np.eye(2, 8) * [[1], [0]])
     for bad, error in (
         (narrow, DimensionMismatch),
+        (zero, InvalidVectors),
         (users(Metric.EUCLIDEAN), InvalidVectors),
         (users(training="b"), VersionMismatch),
     ):
