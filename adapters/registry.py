@@ -27,9 +27,10 @@ BACKENDS = Plugins(
         {
             "exact": Builtin("itemspace.adapters.exact:backend"),
             "faiss": Builtin("itemspace.adapters.faiss:backend", "faiss", "faiss"),
+            "hnswlib": Builtin("itemspace.adapters.hnswlib:backend", "hnswlib", "hnswlib"),
             "lsh": Builtin("itemspace.adapters.lsh:backend"),
-            "pgvector+psycopg": Builtin(
-            ),
+            "usearch": Builtin("itemspace.adapters.usearch:backend", "usearch", "usearch"),
+            "voyager": Builtin("itemspace.adapters.voyager:backend", "voyager", "voyager"),
         }
     ),
     duty="create",
