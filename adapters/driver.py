@@ -22,7 +22,8 @@ from .url import RetrieverURL
 class Candidates:
     """A driver's answer to one query, in any order, without repeats, maybe more than k."""
 
-    ids: Ids
+    ids: Ids | npt.NDArray[Any]
+    """(m,): where they are at hand, their values, int64 or ``str`` objects."""
     completeness: Completeness
     vectors: FloatMatrix | None = None
     """(m, d): where given, the wrapper scores from them and ``scores`` is not read."""

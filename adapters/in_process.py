@@ -274,7 +274,7 @@ class InProcessDriver:
             if len(rows) < k:
                 answers += self._scan(queries[at : at + 1], k, eligible)
             elif self._are_final(rows, scores):
-                ids = self._store.ids_at(rows)
+                ids = self._store.values_at(rows)
                 wide = scores.astype(np.float64, copy=False)
                 answers.append(Candidates(ids, Completeness.FULL, scores=wide))
             else:
@@ -317,7 +317,7 @@ class InProcessDriver:
 
     def _scored(self, rows: Rows, completeness: Completeness) -> Candidates:
         store = self._store
-        return Candidates(store.ids_at(rows), completeness, vectors=store.matrix[rows])
+        return Candidates(store.values_at(rows), completeness, vectors=store.matrix[rows])
 
     # -- filters -----------------------------------------------------------------------------
 

@@ -125,6 +125,12 @@ class RowStore:
             self._base.kind,
         )
 
+    def values_at(self, rows: Rows) -> npt.NDArray[Any]:
+        """The same as an array, which takes less time."""
+        if not self._added or not np.any(rows >= len(self._base)):
+            return self._base.values_at(rows)
+        return self.ids_at(rows).to_array()
+
     def all_ids(self) -> Ids:
         """The ids of all rows, dead ones included."""
         if not self._added:

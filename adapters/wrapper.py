@@ -22,7 +22,7 @@ from ..core.ids import IdKind, Ids
 from ..core.metric import Metric
 from ..core.neighbors import Completeness, NeighborList, Neighbors
 from ..core.retriever import IdFilter
-from ..core.scoring import rank, score_rows
+from ..core.scoring import METRIC_CODES, is_sound, rank, score_rows
 from ..core.vectors import FloatMatrix, as_array, check_known, check_matrix
 from .driver import Candidates, Driver
 from .url import RetrieverURL
@@ -185,7 +185,9 @@ class DriverRetriever:
     # -- the edge ----------------------------------------------------------------------------
 
     def _ranked(self, query: FloatMatrix, candidates: Candidates, k: int) -> NeighborList:
-        ids, scores = candidates.ids.to_array(), candidates.scores
+        ids, scores = candidates.ids, candidates.scores
+        if isinstance(ids, Ids):
+            ids = ids.to_array()
         if candidates.vectors is not None:
             rows = np.arange(len(ids), dtype=np.int64)
             scores = score_rows(query, candidates.vectors, rows, self.metric)
@@ -223,6 +225,9 @@ class DriverRetriever:
                 expected=self.dim,
                 received=array.shape[1],
             )
+        plain = array.ndim == 2 and array.dtype == np.float32 and array.flags.c_contiguous
+        if plain and is_sound(array, METRIC_CODES[self.metric]):  # faster than to find out why not
+            return array
         matrix = check_matrix(array, what)
         if self.metric is Metric.COSINE and not matrix.any(axis=1).all():
             row = int(np.argmin(matrix.any(axis=1)))

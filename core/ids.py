@@ -84,7 +84,10 @@ class Ids:
         offsets: Int64Array | None,
     ) -> None:
         self.kind = kind
-        self._values, self._blob, self._offsets = values, blob, offsets
+        # As plain arrays: a slice of a memmap costs ten times as much.
+        self._values = None if values is None else np.asarray(values)
+        self._blob = None if blob is None else np.asarray(blob)
+        self._offsets = None if offsets is None else np.asarray(offsets)
 
     @property
     def buffers(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -158,6 +161,17 @@ class Ids:
         array[:] = self.to_list()
         return array
 
+    def values_at(self, rows: Int64Array) -> npt.NDArray[Any]:
+        """The ids at some rows, none negative, as :meth:`to_array` gives all."""
+        if self._values is not None:
+            return self._values[rows]
+        assert self._blob is not None and self._offsets is not None
+        blob = self._blob.data
+        starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
+        array = np.empty(len(starts), dtype=object)
+        array[:] = [str(blob[i:j], "utf-8") for i, j in zip(starts, ends, strict=True)]
+        return array
+
     def rows_of(self, ids: Ids) -> Int64Array:
         """Row of each of ``ids`` in this set, -1 where it is absent; int64, (len(ids),).
 
@@ -210,7 +224,7 @@ class Ids:
 
     def _bytes_at(self, rows: Int64Array) -> list[bytes]:
         assert self._blob is not None and self._offsets is not None
-        blob = np.asarray(self._blob).data  # a slice of a memmap costs ten times as much
+        blob = self._blob.data
         starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
         return [bytes(blob[start:end]) for start, end in zip(starts, ends, strict=True)]
 
@@ -232,6 +246,17 @@ class _Index:
         else:
             for row, piece in enumerate(ids._all_bytes()):
                 self._rows.setdefault(piece, row)
+
+    def values_at(self, rows: Int64Array) -> npt.NDArray[Any]:
+        """The ids at some rows, none negative, as :meth:`to_array` gives all."""
+        if self._values is not None:
+            return self._values[rows]
+        assert self._blob is not None and self._offsets is not None
+        blob = self._blob.data
+        starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
+        array = np.empty(len(starts), dtype=object)
+        array[:] = [str(blob[i:j], "utf-8") for i, j in zip(starts, ends, strict=True)]
+        return array
 
     def rows_of(self, ids: Ids) -> Int64Array:
         if self._order is None:

@@ -48,6 +48,18 @@ def rank(scores: Scores, ids: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 @kernel
+def is_sound(matrix: npt.NDArray[np.float32], metric: int) -> bool:
+    """Whether all numbers are finite and, under the cosine, no row is zero."""
+    for row in matrix:
+        total = np.float64(0)
+        for value in row:
+            total += abs(np.float64(value))
+        if not total < np.inf or (metric == 0 and total == 0):
+            return False
+    return True
+
+
+@kernel
 def _score(
     query: npt.NDArray[np.float32],
     matrix: npt.NDArray[np.float32],
