@@ -29,6 +29,10 @@ BACKENDS = Plugins(
             "faiss": Builtin("itemspace.adapters.faiss:backend", "faiss", "faiss"),
             "hnswlib": Builtin("itemspace.adapters.hnswlib:backend", "hnswlib", "hnswlib"),
             "lsh": Builtin("itemspace.adapters.lsh:backend"),
+            "pgvector": Builtin("itemspace.adapters.pgvector:backend", "psycopg", "pgvector"),
+            "pgvector+psycopg": Builtin(
+                "itemspace.adapters.pgvector:backend", "psycopg", "pgvector"
+            ),
             "qdrant+edge": Builtin("itemspace.adapters.qdrant:backend", "qdrant_edge", "qdrant"),
             "usearch": Builtin("itemspace.adapters.usearch:backend", "usearch", "usearch"),
             "voyager": Builtin("itemspace.adapters.voyager:backend", "voyager", "voyager"),

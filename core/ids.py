@@ -247,17 +247,6 @@ class _Index:
             for row, piece in enumerate(ids._all_bytes()):
                 self._rows.setdefault(piece, row)
 
-    def values_at(self, rows: Int64Array) -> npt.NDArray[Any]:
-        """The ids at some rows, none negative, as :meth:`to_array` gives all."""
-        if self._values is not None:
-            return self._values[rows]
-        assert self._blob is not None and self._offsets is not None
-        blob = self._blob.data
-        starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
-        array = np.empty(len(starts), dtype=object)
-        array[:] = [str(blob[i:j], "utf-8") for i, j in zip(starts, ends, strict=True)]
-        return array
-
     def rows_of(self, ids: Ids) -> Int64Array:
         if self._order is None:
             find = self._rows.get
