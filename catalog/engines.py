@@ -79,11 +79,17 @@ def _prepare_sqlite(engine: Engine, database: str | None, *, create: bool) -> No
     event.listen(engine, "begin", _on_begin)
 
 
+#: Bytes of a SQLite file that are memory-mapped for reading, at most.
+_MAPPED = 256 << 20
+
+
 def _on_connect(connection: Any, _record: Any) -> None:
     # sqlite3 commits before DDL and begins late, on its own; we say BEGIN ourselves.
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA busy_timeout=10000")
+    # Reads of scattered rows, as those of candidates are, take half the time.
+    connection.execute(f"PRAGMA mmap_size={_MAPPED}")
 
 
 def _on_begin(connection: Any) -> None:

@@ -37,6 +37,9 @@ _TARGET = 0.95
 #: Where such a search needs more patience than this, no planes suit the data, much of them is
 #: scanned anyhow, and larger buckets cost less; by so much.
 _HARD, _COARSER = 64, 4
+#: Patience grows with so much of a power of k beyond that which it was found for: measured for 100
+#: and 300 neighbours under all three metrics.
+_GROWTH = 0.35
 #: A batch is handed to threads in pieces of so many queries.
 _PIECE = 16
 
@@ -67,7 +70,7 @@ class HyperplaneLSH:
         self._handle: Int64s
         self._bucket: int
         self._curve: Curve
-        #: How patient a search is, as ``recall`` or ``patience`` say; may be set.
+        #: How patient a search for ten is, as ``recall`` or ``patience`` say; may be set.
         self.patience = 1
         #: For building, and for batches of queries; may be set.
         self.threads = options.threads or os.cpu_count() or 1
@@ -136,11 +139,10 @@ class HyperplaneLSH:
         eligible
             Rows that may come back. Where few may, a search is the more patient.
         """
-        patience = self.patience
+        patience = self.patience * max(1.0, k / calibration.K) ** _GROWTH
         if eligible is not None:
-            share = max(1, eligible.count) / len(rows.matrix)
-            patience = int(min(MAX_ROWS, np.ceil(patience / share)))
-        return self._find(rows, queries, k, patience, eligible)
+            patience /= max(1, eligible.count) / len(rows.matrix)
+        return self._find(rows, queries, k, int(min(MAX_ROWS, np.ceil(patience))), eligible)
 
     def save(self, folder: Path) -> None:
         """Write the index into a folder."""

@@ -23,10 +23,11 @@ class LSHOptions:
     recall
         The share of the true 10 nearest that a search shall find, above 0 and below 1. It sets
         ``patience``, from what was found for a sample of the vectors when the index was built
-        (:mod:`.calibration`), less its standard error.
+        (:mod:`.calibration`), less its standard error. Of more neighbours about the same is
+        found: a search for them is the more patient.
     patience
         Instead of ``recall``: a search ends after so many buckets in a row that brought nothing
-        into the k best; at least 1. Higher finds more and takes longer.
+        into the k best; at least 1, more for k above 10. Higher finds more and takes longer.
     family
         How space is cut: ``adapted``, ``pairs``, ``orthogonal`` or ``gaussian`` (:mod:`.planes`).
     trees

@@ -21,7 +21,7 @@ from ..core.ids import Ids
 from ..core.neighbors import Completeness, NeighborList
 from ..core.retriever import Retriever
 from .planner import Clock, Plan, Planner, Resolved
-from .statements import conditions_of, is_one_row_per_item, is_plain, sources_of
+from .statements import conditions_of, is_one_row_per_item, merges_rows, sources_of
 from .subjects import Resolve, Subject, UserSource
 from .variety import DEEPER, DEPTH, Variety
 
@@ -201,7 +201,7 @@ class Lookup:
             return conditions_of(statement, items, self._near)
 
         def fetch(found: NeighborList, k: int) -> Any:
-            return self._fetch(statement.limit(k), found, run, connection, clock)
+            return self._fetch(statement.limit(k), found, run, connection, clock, is_one=True)
 
         alone = sources == [items.table]
         together = alone and not self._variety and is_one_row_per_item(statement, items, self._near)
@@ -262,8 +262,10 @@ class Lookup:
         run: Connection | Session,
         connection: Connection,
         clock: Clock,
+        *,
+        is_one: bool = False,
     ) -> tuple[list[str], Sequence[Any]]:
-        """Names and rows of the statement joined with found items."""
+        """Names and rows of the statement joined with found items; ``is_one``: one for each."""
         items = self._space.items
         near = candidates(
             connection.dialect.name,
@@ -274,7 +276,7 @@ class Lookup:
         )
         # A CTE stands for the placeholder's name.
         joined = statement.add_cte(near.cte).where(items.id == self._near.c[ITEM_ID])
-        if is_plain(statement):
+        if not statement._order_by_clauses and (is_one or not merges_rows(statement)):
             joined = joined.order_by(self.rank)
 
         def send() -> tuple[list[str], Sequence[Any]]:

@@ -14,6 +14,9 @@ from ..core.retriever import Retriever
 from ..core.scoring import rank
 from ..core.vectors import FloatMatrix
 
+#: So few items are not excluded by the backend: asking for as many more takes less time.
+_FEW = 100
+
 
 class Ranking(Protocol):
     """Items from the best to the worst."""
@@ -41,10 +44,18 @@ class VectorRanking:
 
     def best(self, k: int, allowed: Ids | None = None) -> NeighborList:
         """See :class:`Ranking`."""
-        excluded = self.excluded if len(self.excluded) else None
-        found = self.retriever.search(self.query, k, allowed=allowed, excluded=excluded)
-        answer: NeighborList = found[0]
-        return answer
+        count = len(self.excluded)
+        if allowed is not None or count > max(_FEW, k):
+            return self._search(k, allowed=allowed, excluded=self.excluded)
+        found = self._search(k + count)
+        gone = set(self.excluded)
+        kept = [at for at, name in enumerate(found.ids.tolist()) if name not in gone][:k]
+        complete = Completeness.FULL if len(kept) == k else found.completeness
+        return NeighborList(found.ids[kept], found.scores[kept], complete)
+
+    def _search(self, k: int, **filters: Ids | None) -> NeighborList:
+        found: NeighborList = self.retriever.search(self.query, k, **filters)[0]
+        return found
 
     def vectors(self, ids: Ids) -> FloatMatrix | None:
         """See :class:`Ranking`."""

@@ -62,11 +62,6 @@ def conditions_of(statement: Select[Any], items: ItemTable, near: FromClause) ->
     return matching.where(items.id.is_not(None))
 
 
-def is_plain(statement: Select[Any]) -> bool:
-    """Whether the statement has one row per joined row, and no order of its own."""
-    return not statement._order_by_clauses and not _merges_rows(statement)
-
-
 def is_one_row_per_item(statement: Select[Any], items: ItemTable, near: FromClause) -> bool:
     """Whether a statement over the items alone gives the rows of the k first with LIMIT k.
 
@@ -75,7 +70,7 @@ def is_one_row_per_item(statement: Select[Any], items: ItemTable, near: FromClau
     if statement._limit_clause is not None or statement._offset_clause is not None:
         return False
     order = statement._order_by_clauses
-    if _merges_rows(statement) or (order and not _is_by_score(order, near)):
+    if merges_rows(statement) or (order and not _is_by_score(order, near)):
         return False
     table = items.table
     if not isinstance(table, Table):
@@ -94,7 +89,8 @@ def _is_over_items_alone(statement: Select[Any], items: ItemTable, near: FromCla
     return found - {near} == {items.table}
 
 
-def _merges_rows(statement: Select[Any]) -> bool:
+def merges_rows(statement: Select[Any]) -> bool:
+    """Whether a row of the statement may be of several joined rows."""
     if statement._group_by_clauses or statement._distinct or statement._having_criteria:
         return True
     inside = (part for column in statement.selected_columns for part in visitors.iterate(column))
