@@ -26,3 +26,18 @@ def test_graph_maps(
     printed = capsys.readouterr().out
     # By what surrounds them, the nodes of the ring find those of their own role.
     assert "structure       0.040          1.000          0.680          1.000\n" in printed
+
+
+def test_swap_backends(
+    tmp_path: Path,
+    postgresql_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import swap_backends
+
+    with pytest.raises(SystemExit) as end:
+        swap_backends.run(postgresql_url, tmp_path)
+    assert end.value.code == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "equal"
