@@ -83,7 +83,8 @@ def _best_of(
     if len(rows) <= k:
         return rows
     scores = score_rows(query, matrix, rows, metric)
-    return rows[scores >= np.partition(scores, len(rows) - k)[len(rows) - k]]
+    best: Rows = rows[scores >= np.partition(scores, len(rows) - k)[len(rows) - k]]
+    return best
 
 
 def _reachable(
