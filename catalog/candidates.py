@@ -37,6 +37,7 @@ from ..core.ids import IdKind
 ITEM_ID, SCORE, RANK = "item_id", "score", "rank"
 
 
+@cache
 def placeholder(name: str, kind: IdKind) -> FromClause:
     """The columns ``item_id, score, rank`` of the candidates, before there are any.
 

@@ -1,7 +1,7 @@
 """Which of the nearest items match the conditions: ask the index for more, or score all matches.
 
 1. The nearest p items are checked against the conditions (plan ``candidates``), p being k where
-   there are none, and 16 k otherwise: enough where a tenth of the items matches.
+   there are none, and 14 k otherwise: enough where a tenth of the items matches.
 2. If k of them did not match, their share says what is cheaper: to check as many as that share
    makes necessary, or
 3. to fetch the ids of all matches and score exactly those (plan ``matches``).
@@ -27,7 +27,7 @@ from ..core.neighbors import Completeness, NeighborList
 from .rankings import Ranking
 
 #: How many candidates are looked at first, for each item that is wanted.
-FIRST_POOL = 16
+FIRST_POOL = 14
 #: What it takes to find and check a candidate, in units of what it takes to fetch and score a
 #: match: measured on a million items in SQLite, 8 µs and 2 µs.
 CANDIDATE_COST = 4

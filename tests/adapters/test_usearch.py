@@ -19,6 +19,7 @@ class TestUsearch(RetrieverSuite):
         return "usearch://"
 
 
+@pytest.mark.slow
 class TestBytes(RetrieverSuite):
     metrics: ClassVar = (Metric.COSINE,)
 

@@ -17,6 +17,7 @@ class TestVoyager(RetrieverSuite):
         return "voyager://"
 
 
+@pytest.mark.slow
 class TestBytes(RetrieverSuite):
     metrics: ClassVar = (Metric.COSINE,)
 
