@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,14 @@ from ..catalog.bookkeeping import recommendation_table as marks
 from ..catalog.catalog import Catalog
 from ..catalog.tables import id_type, sender, writing
 from ..core.duck import connect_duckdb
-from ..core.errors import BackendExists, CorruptData, InvalidOption, PublishConflict
+from ..core.errors import (
+    BackendExists,
+    CorruptData,
+    InputError,
+    InvalidOption,
+    ItemspaceError,
+    PublishConflict,
+)
 from ..core.ids import IdKind
 from ..core.storage import sync
 from .batches import Recommendation
@@ -50,6 +58,8 @@ class ParquetOutput:
         On starting: the file is there already.
     InvalidOption
         What was begun there is another job.
+    InputError
+        The place cannot be written to, or is full.
     """
 
     def __init__(self, path: Path, catalog: Catalog) -> None:
@@ -60,6 +70,10 @@ class ParquetOutput:
 
     def start(self, job: Job) -> tuple[int, Any]:
         """See :class:`.Output`."""
+        with _writing(self._path):
+            return self._start(job)
+
+    def _start(self, job: Job) -> tuple[int, Any]:
         if self._path.exists():
             raise BackendExists(f"{self._path} exists already; remove it, or name another file.")
         noted = self._parts / "job.json"
@@ -86,7 +100,7 @@ class ParquetOutput:
     def write(self, page: Sequence[Recommendation]) -> None:
         """See :class:`.Output`."""
         name = f"page-{self._count:06d}"
-        with connect_duckdb() as db:
+        with _writing(self._path), connect_duckdb() as db:
             db.register("page", _columns(page))
             temporary = self._parts / f"{name}.tmp"
             user, item = (_DUCK_TYPES[kind] for kind in self._kinds)
@@ -96,10 +110,10 @@ class ParquetOutput:
                 "TO $path (FORMAT parquet, COMPRESSION zstd)",
                 {"path": str(temporary)},
             )
-        sync(temporary)
-        temporary.rename(self._parts / f"{name}.parquet")
-        facts = {"users": len(page), "last_user": page[-1].user}
-        _write_text(self._parts / f"{name}.json", json.dumps(facts))
+            sync(temporary)
+            temporary.rename(self._parts / f"{name}.parquet")
+            facts = {"users": len(page), "last_user": page[-1].user}
+            _write_text(self._parts / f"{name}.json", json.dumps(facts))
         self._count += 1
 
     def finish(self) -> None:
@@ -111,15 +125,15 @@ class ParquetOutput:
                 f"{missing[0]} is gone; remove {self._parts} and start anew.", path=missing[0]
             )
         temporary = self._parts / "all.tmp"
-        with connect_duckdb(memory_limit="1GB") as db:
+        with _writing(self._path), connect_duckdb(memory_limit="1GB") as db:
             db.execute(
                 "COPY (SELECT * FROM read_parquet($parts)) "
                 "TO $path (FORMAT parquet, COMPRESSION zstd)",
                 {"parts": [glob.escape(part) for part in parts], "path": str(temporary)},
             )
-        sync(temporary)
-        temporary.rename(self._path)
-        shutil.rmtree(self._parts)
+            sync(temporary)
+            temporary.rename(self._path)
+            shutil.rmtree(self._parts)
 
 
 class TableOutput:
@@ -229,6 +243,19 @@ def _columns(page: Sequence[Recommendation]) -> dict[str, npt.NDArray[Any]]:
 
 def _now(finished: bool) -> dict[str, Any]:
     return {"updated_at": datetime.now(UTC), "finished": finished}
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What the disk says against it becomes :class:`InputError`."""
+    import duckdb
+
+    try:
+        yield
+    except (OSError, duckdb.Error) as error:
+        if isinstance(error, ItemspaceError):
+            raise
+        raise InputError(f"{path} cannot be written: {error}.", path=str(path)) from error
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 from itemspace import Ids, Space, VectorSet
 from itemspace.catalog import Catalog
-from itemspace.core.errors import BackendExists, EmptyInput, InvalidOption, PublishConflict
+from itemspace.core.errors import (
+    BackendExists,
+    EmptyInput,
+    InputError,
+    InvalidOption,
+    PublishConflict,
+)
 from itemspace.publishing import publish
 from itemspace.space.everyone import Output, recommend_all
 from itemspace.space.outputs import ParquetOutput, TableOutput
@@ -153,6 +159,13 @@ def test_two_runs_at_once(space: Space) -> None:
         other.write(page)
     one.finish()
     assert len(table(space, "shown")) == 10
+
+
+def test_a_place_that_cannot_be_written_to(space: Space, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        output = ParquetOutput(tmp_path / "file" / "x.parquet", space.catalog)
+        recommend_all(space.catalog, space.batch(5), output, JOB)
 
 
 def test_nobody(space: Space, tmp_path: Path) -> None:
