@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import BackendNotFound, CorruptData, UnknownIds
+from ..core.errors import BackendNotFound, CorruptData
 from ..core.ids import Ids
+from ..core.metric import Metric
 from ..core.progress import Progress
-from ..core.retriever import Retriever
+from ..core.retriever import Retriever, known_vectors
 from ..core.scoring import rank, score_rows
 from ..core.vectors import FloatMatrix, VectorSet
 from .registry import create_retriever, open_retriever
+from .scan import exact_candidates, norms_of
 from .url import RetrieverURL
 
 #: Vectors that are moved at once: a backend that trains does so on the first of them.
@@ -64,23 +66,20 @@ def copy_retriever(
     ReadOnlyError, InvalidURL, BackendUnavailable, …
         What the backends raise.
     """
-    digest, ids_digest, count = 0, 0, 0
-    exact = _Exact(source)
+    digest, count, total = 0, 0, len(source)
+    exact = _Exact(source.metric)
     with _open_target(source, target, resume) as made:
-        total = len(source)
+        same = made.capabilities.stores == "exact"
         for ids, matrix in source.scan(BATCH):
             new = ~_is_there(made, ids, matrix) if resume else np.ones(len(ids), dtype=np.bool_)
             if new.any():
                 made.upsert(ids[new], matrix[new])
                 made.flush()
-            digest += _sum(ids, matrix)
-            ids_digest += _sum(ids, None)
+            digest += _sum(ids, matrix if same else None)
             exact.look(ids, matrix)
             count += len(ids)
             if progress is not None:
                 progress(count, total, "copying")
-        same = made.capabilities.stores == "exact"
-        digest = digest if same else ids_digest
         found, found_count = 0, 0
         for ids, matrix in made.scan(BATCH):
             found += _sum(ids, matrix if same else None)
@@ -110,12 +109,7 @@ def _open_target(source: Retriever, target: str | RetrieverURL, resume: bool) ->
 
 def _is_there(made: Retriever, ids: Ids, matrix: FloatMatrix) -> npt.NDArray[np.bool_]:
     """Which of the vectors the target holds as they are."""
-    try:
-        stored, known = made.vectors(ids), np.ones(len(ids), dtype=np.bool_)
-    except UnknownIds as error:
-        unknown = set(error.ids)
-        known = np.array([name not in unknown for name in ids], dtype=np.bool_)
-        stored = made.vectors(ids[known])
+    known, stored = known_vectors(made, ids)
     if made.capabilities.stores == "exact":
         known[known] = (stored == matrix[known]).all(axis=1)
     return known
@@ -133,8 +127,8 @@ def _sum(ids: Ids, matrix: FloatMatrix | None) -> int:
 class _Exact:
     """The true neighbours of some of the vectors, found while all of them stream by."""
 
-    def __init__(self, source: Retriever) -> None:
-        self._metric, self._kind = source.metric, source.id_kind
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
         self._queries: FloatMatrix | None = None
         self._best: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.object_]]] = []
 
@@ -144,12 +138,13 @@ class _Exact:
             self._queries = np.array(matrix[rows])
             nothing = np.empty(0), np.empty(0, dtype=object)
             self._best = [nothing] * len(rows)
-        every, names = np.arange(len(matrix)), np.array(ids.to_list(), dtype=object)
-        for at, query in enumerate(self._queries):
-            scores = score_rows(query, matrix, every, self._metric)
-            first = np.argpartition(-scores, min(_K, len(scores) - 1))[:_K]
-            scores = np.concatenate([self._best[at][0], scores[first]])
-            both = np.concatenate([self._best[at][1], names[first]])
+        names = np.array(ids.to_list(), dtype=object)
+        norms = norms_of(matrix)
+        nearest = exact_candidates(self._queries, matrix, norms, self._metric, _K)
+        for at, (query, rows) in enumerate(zip(self._queries, nearest, strict=True)):
+            here = score_rows(query, matrix, rows, self._metric)
+            scores = np.concatenate([self._best[at][0], here])
+            both = np.concatenate([self._best[at][1], names[rows]])
             order = rank(scores, both)[:_K]
             self._best[at] = scores[order], both[order]
 

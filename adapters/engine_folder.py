@@ -19,12 +19,13 @@ from ..core.errors import (
     InvalidURL,
     LockedError,
 )
-from ..core.storage import sync
+from ..core.storage import write_text
 from .locks import WriterLock
 from .url import RetrieverURL
 
 FORMAT = 1
-_MANIFEST, _TEMPORARY, _LOCK, _FILES = "manifest.json", ".manifest.tmp", "lock", "engine"
+_MANIFEST, _LOCK, _FILES = "manifest.json", "lock", "engine"
+_TEMPORARY = f".{_MANIFEST}.tmp"
 
 
 class EngineFolder:
@@ -81,12 +82,8 @@ class EngineFolder:
     def write(self, facts: Mapping[str, Any]) -> None:
         """Replace the manifest; it is durable when this returns."""
         text = json.dumps({"kind": self._kind, "format": FORMAT, "facts": dict(facts)}, indent=1)
-        temporary = self.path / _TEMPORARY
         try:
-            temporary.write_text(text, encoding="utf-8")
-            sync(temporary)
-            temporary.rename(self.path / _MANIFEST)
-            sync(self.path)
+            write_text(self.path / _MANIFEST, text)
         except OSError as error:
             raise BackendUnavailable(f"Cannot write to {self}: {error}.") from error
 

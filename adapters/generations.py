@@ -24,6 +24,7 @@ from ..core.storage import (
     sync,
     verify_directory,
     write_directory,
+    write_text,
 )
 from .journal import Journal
 from .locks import WriterLock
@@ -193,11 +194,7 @@ class Generations:
             checksum = write_directory(path, self._kind, FORMAT, arrays, meta, save_index)
             journal = Journal.create(path, checksum)
             sync(path)
-            pointer = self.folder / f".{_CURRENT}.tmp"
-            pointer.write_text(path.name, encoding="utf-8")
-            sync(pointer)
-            pointer.rename(self.folder / _CURRENT)
-            sync(self.folder)
+            write_text(self.folder / _CURRENT, path.name)
         store.settle()
         self._journal = journal
         for leftover in self.folder.iterdir():

@@ -127,13 +127,13 @@ def user_pages(catalog: Catalog, size: int, after: Any = None) -> Iterator[list[
         after = users[-1]
 
 
-def count_events(catalog: Catalog, bind: Bind | None = None) -> tuple[Ids, npt.NDArray[np.int64]]:
+def count_events(catalog: Catalog) -> tuple[Ids, npt.NDArray[np.int64]]:
     """Items by how many events they have, most first, then by id; and how many."""
     log = catalog.interactions
     statement = select(log.item, func.count()).where(log.item.is_not(None)).group_by(log.item)
     items: list[Any] = []
     counts: list[int] = []
-    with catalog.connection(bind) as connection:
+    with catalog.connection() as connection:
         result = connection.execute(statement.execution_options(yield_per=_PAGE))
         for page in result.partitions():
             some, numbers = zip(*page, strict=True)

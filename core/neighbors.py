@@ -41,6 +41,11 @@ class NeighborList:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, places: Any, completeness: Completeness | None = None) -> NeighborList:
+        """Those at some places (anything that indexes an array), in that order."""
+        complete = self.completeness if completeness is None else completeness
+        return NeighborList(self.ids[places], self.scores[places], complete)
+
     def __iter__(self) -> Iterator[tuple[Any, float]]:
         """Pairs of id and score."""
         return zip(self.ids.tolist(), self.scores.tolist(), strict=True)

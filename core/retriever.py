@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
+
 from .capabilities import Capabilities
+from .errors import UnknownIds
 from .ids import IdKind, Ids
 from .metric import Metric
 from .neighbors import Neighbors
@@ -31,6 +35,16 @@ class IdFilter:
 
     def __repr__(self) -> str:
         return f"<IdFilter of {len(self):,} ids>"
+
+
+def known_vectors(retriever: Retriever, ids: Ids) -> tuple[npt.NDArray[np.bool_], FloatMatrix]:
+    """Which ids are stored, (n,), and the vectors of those that are, in their order."""
+    try:
+        return np.ones(len(ids), dtype=np.bool_), retriever.vectors(ids)
+    except UnknownIds as error:
+        unknown = set(error.ids)
+    known = np.array([name not in unknown for name in ids], dtype=np.bool_)
+    return known, retriever.vectors(ids[known])
 
 
 @runtime_checkable

@@ -187,6 +187,18 @@ def _not_as_written(file: Path) -> CorruptData:
     )
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write or replace a text file, UTF-8, whole or not at all; durable when this returns.
+
+    Meanwhile it is beside its place, as ``.<name>.tmp``.
+    """
+    temporary = path.parent / f".{path.name}.tmp"
+    temporary.write_text(text, encoding="utf-8")
+    sync(temporary)
+    temporary.rename(path)
+    sync(path.parent)
+
+
 def sync(path: Path) -> None:
     """Force a file's or directory's bytes to the disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..adapters import RetrieverURL, create_retriever, open_retriever
 from ..adapters.registry import load_backend, place_below
@@ -51,29 +52,20 @@ def publish_build(
     Raises :class:`~itemspace.core.errors.CorruptData` where they differ, and whatever
     :func:`publish` raises; the live version serves on.
     """
-    if VectorSet.verify(build.path) != build.checksum:
-        raise CorruptData(
-            f"The vectors at {build.path} are not those of build {build.id}; build again.",
-            path=str(build.path),
-        )
+    vectors = _verified(build, build.path, build.checksum)
     users = None
     if "user_vectors" in build.lineage:
-        if VectorSet.verify(build.user_vectors_path) != build.lineage["user_vectors"]:
-            raise CorruptData(
-                f"The vectors at {build.user_vectors_path} are not those of the users of build "
-                f"{build.id}; build again.",
-                path=str(build.user_vectors_path),
-            )
-        users = VectorSet.open(build.user_vectors_path)
-    return publish(
-        catalog,
-        VectorSet.open(build.path),
-        to,
-        space=space,
-        build=build,
-        users=users,
-        users_to=users_to,
-    )
+        users = _verified(build, build.user_vectors_path, build.lineage["user_vectors"])
+    return publish(catalog, vectors, to, space=space, build=build, users=users, users_to=users_to)
+
+
+def _verified(build: Build, path: Path, checksum: str) -> VectorSet:
+    if VectorSet.verify(path) != checksum:
+        raise CorruptData(
+            f"The vectors at {path} are not those of build {build.id}; build again.",
+            path=str(path),
+        )
+    return VectorSet.open(path)
 
 
 def publish(
@@ -199,9 +191,9 @@ def _load_users(users: VectorSet, place: RetrieverURL) -> PublishedUsers:
                 "published.",
                 path=str(place),
             )
-        sample = users.ids[np.linspace(0, len(users) - 1, min(_SAMPLE, len(users))).astype(int)]
-        known, back = store.vectors(sample)
-        if not known.all() or not np.array_equal(back, users.vectors(sample)):
+        rows = _sample(users)
+        known, back = store.vectors(users.ids[rows])
+        if not known.all() or not np.array_equal(back, users.matrix[rows]):
             raise CorruptData(
                 "The store gives back other vectors than went in; nothing was published.",
                 path=str(place),
@@ -211,9 +203,14 @@ def _load_users(users: VectorSet, place: RetrieverURL) -> PublishedUsers:
         store.close()
 
 
+def _sample(vectors: VectorSet) -> npt.NDArray[np.int64]:
+    """Rows from the first to the last."""
+    return np.linspace(0, len(vectors) - 1, min(_SAMPLE, len(vectors))).astype(np.int64)
+
+
 def _check_loaded(retriever: Retriever, vectors: VectorSet) -> None:
     """Count, dimension, and a sample of the vectors themselves."""
-    rows = np.linspace(0, len(vectors) - 1, min(_SAMPLE, len(vectors))).astype(np.int64)
+    rows = _sample(vectors)
     facts: list[tuple[str, Any, Any]] = [
         ("vectors", len(vectors), len(retriever)),
         ("dimensions", vectors.dim, retriever.dim),

@@ -156,7 +156,7 @@ class Batch:
             ids = self._read(select(self._space.items.id), connection)
             ranked = self._popular_ones = self._ranked_by_events(ids)
         whole = Completeness.EXHAUSTED if len(ranked) < count else Completeness.FULL
-        return NeighborList(ranked.ids[:count], ranked.scores[:count], whole)
+        return ranked.take(slice(count), whole)
 
     @cached_property
     def _popular_ones(self) -> NeighborList:
@@ -191,19 +191,15 @@ class Batch:
             for at, name in enumerate(names)
             if name not in one.seen and (checked is None or checked[name])
         ][: one.depth]
-        return NeighborList(nearest.ids[kept], nearest.scores[kept], nearest.completeness)
+        return nearest.take(kept)
 
     def _choose(self, one: _Open, found: NeighborList) -> NeighborList:
         if not self._variety:
-            first = slice(self._k)
-            return NeighborList(found.ids[first], found.scores[first], found.completeness)
-        ids = Ids(found.ids, self._space.items.id_kind)
-        vectors = one.subject.ranking.vectors(ids) if self._variety.diversity else None
+            return found.take(slice(self._k))
         values = None
         if self._variety.column is not None:
             values = [self._values[name] for name in found.ids.tolist()]
-        picked = self._variety.pick(found.scores, vectors, values, self._k)
-        return NeighborList(found.ids[picked], found.scores[picked], found.completeness)
+        return self._variety.choose(found, one.subject.ranking, values, self._k)
 
     def _read(self, statement: Select[Any], connection: Connection) -> Ids:
         """Distinct ids."""

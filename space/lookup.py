@@ -17,7 +17,6 @@ from ..catalog.catalog import Bind
 from ..catalog.engines import is_unavailable
 from ..catalog.mapping import ItemTable
 from ..core.errors import InvalidCondition
-from ..core.ids import Ids
 from ..core.neighbors import Completeness, NeighborList
 from ..core.retriever import Retriever
 from .planner import Clock, Plan, Planner, Resolved
@@ -222,7 +221,7 @@ class Lookup:
         while True:
             resolved = planner.resolve(depth, narrowed=narrowed)
             values = self._values(resolved.found, matching(), run, dialect, clock)
-            chosen = self._choose(resolved.found, subject, values)
+            chosen = self._variety.choose(resolved.found, subject.ranking, values, self._k)
             if len(chosen) == self._k or len(resolved.found) < depth:
                 return Resolved(chosen, resolved.strategy, resolved.matches)
             depth *= DEEPER
@@ -244,16 +243,6 @@ class Lookup:
         pairs = pairs.where(is_among(dialect, items.id, items.id_kind, ids))
         of_item = dict(clock.ask(lambda: run.execute(pairs).all()))
         return [of_item[item] for item in ids]
-
-    def _choose(
-        self, found: NeighborList, subject: Subject, values: Sequence[Any] | None
-    ) -> NeighborList:
-        """The k that differ as they should."""
-        ids = Ids(found.ids, self._space.items.id_kind)
-        vectors = subject.ranking.vectors(ids) if self._variety.diversity else None
-        picked = self._variety.pick(found.scores, vectors, values, self._k)
-        complete = Completeness.FULL if len(picked) == self._k else Completeness.EXHAUSTED
-        return NeighborList(found.ids[picked], found.scores[picked], complete)
 
     def _fetch(
         self,

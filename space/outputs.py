@@ -42,7 +42,7 @@ from ..core.errors import (
     PublishConflict,
 )
 from ..core.ids import IdKind
-from ..core.storage import sync
+from ..core.storage import sync, write_text
 from .batches import Recommendation
 from .everyone import Job
 
@@ -80,7 +80,7 @@ class ParquetOutput:
         if not noted.exists():
             shutil.rmtree(self._parts, ignore_errors=True)
             self._parts.mkdir(parents=True)
-            _write_text(noted, json.dumps(job))
+            write_text(noted, json.dumps(job))
             return 0, None
         if json.loads(noted.read_text(encoding="utf-8")) != json.loads(json.dumps(job)):
             raise InvalidOption(
@@ -113,7 +113,7 @@ class ParquetOutput:
             sync(temporary)
             temporary.rename(self._parts / f"{name}.parquet")
             facts = {"users": len(page), "last_user": page[-1].user}
-            _write_text(self._parts / f"{name}.json", json.dumps(facts))
+            write_text(self._parts / f"{name}.json", json.dumps(facts))
         self._count += 1
 
     def finish(self) -> None:
@@ -256,11 +256,3 @@ def _writing(path: Path) -> Iterator[None]:
         if isinstance(error, ItemspaceError):
             raise
         raise InputError(f"{path} cannot be written: {error}.", path=str(path)) from error
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    sync(temporary)
-    temporary.rename(path)

@@ -141,23 +141,20 @@ class Planner:
 
     def _among_best(self, pool: int, k: int) -> tuple[Resolved | None, float]:
         """k matching items of the best ``pool``, or None and the share of those that match."""
-        best = self._best(pool)
-        whole = best.completeness is Completeness.EXHAUSTED
-        short = Completeness.EXHAUSTED if whole else Completeness.UNKNOWN
+        best, rows = self._best(pool), None
         if self._fetch is not None:
             rows = self._fetch(best, k)
-            count = len(rows[1])
-            complete = Completeness.FULL if count == k else short
-            found, answer = NeighborList(best.ids[:0], best.scores[:0], complete), rows
+            kept, count = [], len(rows[1])
         else:
-            matching = self._check(best.ids.tolist())
-            kept = [at for at, item in enumerate(best.ids.tolist()) if item in matching][:k]
-            count, answer = len(kept), None
-            complete = Completeness.FULL if count == k else short
-            found = NeighborList(best.ids[kept], best.scores[kept], complete)
-        if count == k or whole:
-            return Resolved(found, "candidates", None, answer), 1.0
-        return None, count / max(1, len(best))
+            ids = best.ids.tolist()
+            matching = self._check(ids)
+            kept = [at for at, item in enumerate(ids) if item in matching][:k]
+            count = len(kept)
+        whole = best.completeness is Completeness.EXHAUSTED
+        if count < k and not whole:
+            return None, count / max(1, len(best))
+        complete = Completeness.FULL if count == k else Completeness.EXHAUSTED
+        return Resolved(best.take(kept, complete), "candidates", None, rows), 1.0
 
     def _check(self, ids: Sequence[Any]) -> set[Any]:
         """Those of some ids that match."""

@@ -51,7 +51,7 @@ class VectorRanking:
         gone = set(self.excluded)
         kept = [at for at, name in enumerate(found.ids.tolist()) if name not in gone][:k]
         complete = Completeness.FULL if len(kept) == k else found.completeness
-        return NeighborList(found.ids[kept], found.scores[kept], complete)
+        return found.take(kept, complete)
 
     def _search(self, k: int, **filters: Ids | None) -> NeighborList:
         found: NeighborList = self.retriever.search(self.query, k, **filters)[0]

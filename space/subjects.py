@@ -12,10 +12,9 @@ import numpy.typing as npt
 
 from ..catalog.catalog import Bind, Catalog
 from ..catalog.user_events import Seen, recent_items, seen_items
-from ..core.errors import UnknownIds
 from ..core.histories import Recent
 from ..core.ids import Ids
-from ..core.retriever import Retriever
+from ..core.retriever import Retriever, known_vectors
 from ..core.vectors import FloatMatrix
 from ..users.store import UserStore
 from .planner import Clock
@@ -115,22 +114,12 @@ class Users:
     ) -> dict[Any, tuple[FloatMatrix, UserSource]]:
         last = clock.ask(lambda: recent_items(self._catalog, users, recent.count, bind))
         kind, metric = self._retriever.id_kind, self._retriever.metric
-        names = list(dict.fromkeys(item for items in last.values() for item in items))
-        known, matrix = known_vectors(self._retriever, Ids(names, kind))
-        rows = {name: row for row, name in enumerate(known)}
+        names = Ids(list(dict.fromkeys(item for items in last.values() for item in items)), kind)
+        known, matrix = known_vectors(self._retriever, names)
+        rows = {name: row for row, name in enumerate(names[known])}
         found = {}
         for user, items in last.items():
             of_user = [rows[item] for item in items if item in rows]
             if of_user:
                 found[user] = recent.mean(matrix[of_user], metric), UserSource.RECENT
         return found
-
-
-def known_vectors(retriever: Retriever, ids: Ids) -> tuple[Ids, FloatMatrix]:
-    """Those of some ids that have vectors, and these."""
-    try:
-        return ids, retriever.vectors(ids)
-    except UnknownIds as error:
-        unknown = set(error.ids)
-    kept = Ids([name for name in ids if name not in unknown], ids.kind)
-    return kept, retriever.vectors(kept)

@@ -17,7 +17,10 @@ import numpy.typing as npt
 from sqlalchemy import ColumnElement
 
 from ..core.errors import InvalidOption
+from ..core.ids import Ids
+from ..core.neighbors import Completeness, NeighborList
 from ..core.vectors import FloatMatrix, unit_rows
+from .rankings import Ranking
 
 #: How many candidates there are at first for each item that is wanted, and how many times as many
 #: where they were not enough.
@@ -57,7 +60,21 @@ class Variety:
             )
         return replace(self, most=most, column=column)
 
-    def pick(
+    def choose(
+        self, found: NeighborList, ranking: Ranking, values: Sequence[Hashable] | None, k: int
+    ) -> NeighborList:
+        """At most k of the items that a ranking gave, in the order in which they are chosen.
+
+        ``values``: what the column says of each, or None without a cap.
+        """
+        vectors = None
+        if self.diversity:
+            vectors = ranking.vectors(Ids(found.ids, ranking.excluded.kind))
+        picked = self._pick(found.scores, vectors, values, k)
+        complete = Completeness.FULL if len(picked) == k else Completeness.EXHAUSTED
+        return found.take(picked, complete)
+
+    def _pick(
         self,
         scores: npt.NDArray[np.float64],
         vectors: FloatMatrix | None,
