@@ -285,7 +285,7 @@ def test_the_peak_is_the_fit_s_own() -> None:
         def get_params(self) -> dict[str, int]:
             return {"megabytes": self.megabytes}
 
-        def fit(self, sequences: Sequences) -> None:  # noqa: ARG002
+        def fit(self, sequences: Sequences) -> None:
             self.size = np.ones(self.megabytes << 17).sum()
 
         def scores(self, histories: Sequences) -> Any:
