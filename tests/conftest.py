@@ -4,8 +4,10 @@ import os
 import secrets
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,11 +28,40 @@ from sqlalchemy import (
 )
 
 pytest_plugins = ["pytester"]
+#: Per test file how many passed, and how many were skipped, of the suite and of all.
+COUNTS: Counter[tuple[str, str]] = Counter()
 # The first example of a test may wait for a kernel to be compiled.
 settings.register_profile("itemspace", deadline=None)
 settings.load_profile("itemspace")
 N = 200
 KINDS = ("shoes", "shirts", "bags", None)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count what ran, for :func:`pytest_terminal_summary`."""
+    if report.when == "call" or report.skipped:
+        stem = Path(report.nodeid.partition("::")[0]).stem.removeprefix("test_")
+        COUNTS[stem, report.outcome] += 1
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Show what ran of the backends that ``ITEMSPACE_EXPECT`` names."""
+    for name in expected():
+        passed, skipped = COUNTS[name, "passed"], COUNTS[name, "skipped"]
+        terminalreporter.write_line(f"{name:<12} {passed:4} passed, {skipped:3} skipped")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A backend that has to be there and was skipped fails the run, as in ``.ci/run``."""
+    missing = [name for name in expected() if not COUNTS[name, "passed"]]
+    if missing and not hasattr(session.config, "workerinput"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print(f"\nITEMSPACE_EXPECT names {', '.join(missing)}: no such test passed")
+
+
+def expected() -> list[str]:
+    """The test files, without ``test_``, of which something has to have run."""
+    return os.environ.get("ITEMSPACE_EXPECT", "").split()
 
 
 @pytest.fixture(scope="session")
