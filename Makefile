@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py $(if $(DATA),--data "$(DATA)")
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow

@@ -1,7 +1,8 @@
 """Candidates into SQL: any number of ids (and scores) as one bound parameter.
 
 Measured on SQLite with 16,000 candidates: a ``VALUES`` list takes 992 ms, one parameter through
-``json_each`` 23 ms.
+``json_each`` 23 ms. PostgreSQL takes arrays apart by ``unnest``, MariaDB (10.6) and MySQL (8.0.4)
+JSON by ``JSON_TABLE``.
 """
 
 from __future__ import annotations
@@ -25,16 +26,23 @@ from sqlalchemy import (
     column,
     func,
     literal,
+    literal_column,
     select,
     table,
     values,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
-from ..core.ids import IdKind
+from ..core.ids import MAX_ID_LENGTH, IdKind
+from .engines import MYSQL
 
 ITEM_ID, SCORE, RANK = "item_id", "score", "rank"
+_MYSQL_TYPES: dict[IdKind, str] = {
+    "int": "BIGINT",
+    "str": f"VARCHAR({MAX_ID_LENGTH}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+}
 
 
 @cache
@@ -63,9 +71,10 @@ def candidates(
 
     The CTE is made once for each name, so that SQLAlchemy knows the statements again.
     """
-    if dialect == "sqlite":
+    if dialect == "sqlite" or dialect in MYSQL:
         pairs = json.dumps(list(zip(ids, scores, strict=True)), ensure_ascii=False)
-        return Candidates(_json_pairs(name, kind), {f"{name}_pairs": pairs})
+        made = _json_pairs if dialect == "sqlite" else _json_rows
+        return Candidates(made(name, kind), {f"{name}_pairs": pairs})
     if dialect == "postgresql":
         arrays = {f"{name}_ids": list(ids), f"{name}_scores": list(scores)}
         return Candidates(_unnested(name, kind), arrays)
@@ -93,6 +102,21 @@ def _json_pairs(name: str, kind: IdKind) -> CTE:
 
 
 @cache
+def _json_rows(name: str, kind: IdKind) -> CTE:
+    pairs = bindparam(f"{name}_pairs", type_=Text())
+    columns = f"`{RANK}` FOR ORDINALITY, {ITEM_ID} {_MYSQL_TYPES[kind]} PATH '$[0]', "
+    rows = _json_table(pairs, f"{columns}{SCORE} DOUBLE PATH '$[1]'").table_valued(
+        column(ITEM_ID, _id_type(kind)), column(SCORE, Double()), column(RANK, Integer())
+    )
+    return select(rows.alias(f"{name}_rows")).cte(name)
+
+
+def _json_table(text: ColumnElement[Any], columns: str) -> FunctionElement[Any]:
+    """``JSON_TABLE`` over the members of an array."""
+    return func.json_table(text, literal_column(f"'$[*]' COLUMNS ({columns})"))
+
+
+@cache
 def _unnested(name: str, kind: IdKind) -> CTE:
     ids: ColumnElement[Any] = bindparam(f"{name}_ids", type_=ARRAY(_id_type(kind)))
     scores: ColumnElement[Any] = bindparam(f"{name}_scores", type_=ARRAY(Double()))
@@ -112,6 +136,11 @@ def is_among(
         return id_column.in_(select(source.c.value))
     if dialect == "postgresql":
         return id_column == func.any(cast(list(ids), ARRAY(_id_type(kind))))
+    if dialect in MYSQL:
+        text = json.dumps(list(ids), ensure_ascii=False)
+        columns = f"{ITEM_ID} {_MYSQL_TYPES[kind]} PATH '$'"
+        source = _json_table(literal(text, Text()), columns).table_valued(ITEM_ID)
+        return id_column.in_(select(source.alias("among").c[ITEM_ID]))
     return id_column.in_(list(ids))
 
 

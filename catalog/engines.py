@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -20,7 +20,9 @@ from sqlalchemy.exc import (
 from ..core.errors import DatabaseUnavailable, InvalidURL, MissingExtra
 from ..core.secrets import hide_secrets
 
-_EXTRAS = {"psycopg": "postgresql"}
+#: The dialects that speak MySQL.
+MYSQL = ("mariadb", "mysql")
+_EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
 
 
 def open_engine(url: str, *, create: bool = False) -> Engine:
@@ -93,7 +95,45 @@ def _on_connect(connection: Any, _record: Any) -> None:
 
 
 def _on_begin(connection: Any) -> None:
-    connection.exec_driver_sql("BEGIN")
+    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+
+
+#: How a transaction of SQLite begins that writes from the start, and the option that says so.
+_IMMEDIATE, _BEGIN = "BEGIN IMMEDIATE", "itemspace_begin"
+#: The lock of those who change itemspace's tables, and for how long to wait for it, seconds.
+_LOCK_NUMBER, _LOCK_NAME, _LOCK_SECONDS = 0x6974656D73, "itemspace", 300
+
+
+@contextmanager
+def writing_alone(engine: Engine) -> Iterator[Connection]:
+    """One transaction, while every other one of this function waits, in whatever process."""
+    with translated_errors(engine), engine.connect() as plain:
+        connection = plain.execution_options(**{_BEGIN: _IMMEDIATE})
+        with connection.begin(), _lock(connection):
+            yield connection
+
+
+@contextmanager
+def _lock(connection: Connection) -> Iterator[None]:
+    dialect = connection.dialect.name
+    if dialect == "sqlite":
+        driver = connection.connection.dbapi_connection
+        if not getattr(driver, "in_transaction", True):  # an engine of the caller's own making
+            connection.exec_driver_sql(_IMMEDIATE)
+    elif dialect == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK_NUMBER)))
+    elif dialect in MYSQL:
+        if connection.scalar(select(func.get_lock(_LOCK_NAME, _LOCK_SECONDS))) != 1:
+            raise DatabaseUnavailable(
+                f"Another process has been changing itemspace's tables in "
+                f"{shown(connection.engine)} for {_LOCK_SECONDS} seconds; wait for it."
+            )
+        try:
+            yield
+        finally:
+            connection.execute(select(func.release_lock(_LOCK_NAME)))
+        return
+    yield
 
 
 #: What SQLite says of a file that it cannot use; its other OperationalErrors are about the SQL.
@@ -110,12 +150,24 @@ _SQLITE_TROUBLE = (
     "SQLITE_READONLY",
 )
 
+#: The same of MariaDB and MySQL: full, out of memory, too many connections, no access, no such
+#: database, shutting down, network, locked for too long, read-only. The client's own errors are
+#: numbered from 2000.
+_MYSQL_TROUBLE = frozenset(
+    {1021, 1037, 1038, 1040, 1041, 1042, 1043, 1044, 1045, 1049, 1053, 1080, 1114, 1129, 1130}
+    | {1152, *range(1153, 1162), 1203, 1205, 1206, 1226, 1290, 1317, 1836, 1927}
+)
+_MYSQL_CLIENT = 2000
+
 
 def is_unavailable(dialect: str, error: DBAPIError) -> bool:
     """Whether the database is in trouble, and not the statement."""
     if dialect == "sqlite":
         name = getattr(error.orig, "sqlite_errorname", "")
         return bool(name.startswith(_SQLITE_TROUBLE))
+    if dialect in MYSQL:
+        (number, *_) = getattr(error.orig, "args", ()) or (0,)
+        return number in _MYSQL_TROUBLE or (isinstance(number, int) and number >= _MYSQL_CLIENT)
     return isinstance(error, OperationalError | InterfaceError)
 
 

@@ -7,7 +7,19 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Engine, FromClause, MetaData, Table, inspect
+from sqlalchemy import (
+    CHAR,
+    Column,
+    ColumnElement,
+    Engine,
+    FromClause,
+    MetaData,
+    Table,
+    false,
+    inspect,
+    literal,
+    select,
+)
 from sqlalchemy.exc import NoInspectionAvailable, NoSuchTableError
 
 from ..core.errors import UnknownColumn, UnmappedTable
@@ -21,6 +33,8 @@ EVENT_NUMBER = "event_number"
 _IDS = (int, str)
 _NUMBERS = (int, float, Decimal)
 _TIMES = (*_NUMBERS, date, datetime)
+#: Ids, and others that a collation may take for the same.
+_MERGED = {"a": "A", "é": "e"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +83,12 @@ def map_items(engine: Engine, source: Any, id_column: str) -> ItemTable:
     UnmappedTable
         No such table.
     UnknownColumn
-        The table has no column of that name, or its type is no text and no integer.
+        The table has no column of that name, or its type is no text and no integer, or one that
+        takes texts that differ for the same.
     """
     found = _table(engine, source, "items")
     column = _column(found, id_column)
-    return ItemTable(found, column, _kind(column))
+    return ItemTable(found, column, _kind(engine, column))
 
 
 def map_interactions(
@@ -112,8 +127,8 @@ def map_interactions(
         item,
         time,
         order,
-        _kind(user),
-        _kind(item),
+        _kind(engine, user),
+        _kind(engine, item),
         kind=_typed(found, kind_column, _IDS, "kinds of events are texts or integers"),
         value=_typed(found, value_column, _NUMBERS, "values of events are numbers"),
         dwell=_typed(found, dwell_column, _NUMBERS, "dwell times are numbers of seconds"),
@@ -162,9 +177,32 @@ def _typed(
     return column
 
 
-def _kind(column: ColumnElement[Any]) -> IdKind:
-    kind = _check_type(column, _IDS, "ids are texts or integers")
-    return "int" if kind is int else "str"
+def _kind(engine: Engine, column: ColumnElement[Any]) -> IdKind:
+    if _check_type(column, _IDS, "ids are texts or integers") is int:
+        return "int"
+    reason = None
+    if engine.dialect.name == "postgresql" and isinstance(column.type, CHAR):
+        reason = f"its type {column.type} gives texts back with blanks added"
+    elif merged := _merged(engine, column):
+        reason = f"its collation takes {merged!r} and {_MERGED[merged]!r} for the same"
+    if reason:
+        raise UnknownColumn(
+            f"The column {column} cannot hold ids: {reason}. Give the column an exact type and "
+            "collation (in MySQL utf8mb4_bin), or map a SELECT or a view that casts or collates "
+            "it.",
+            column=column.key,
+        )
+    return "str"
+
+
+def _merged(engine: Engine, column: ColumnElement[Any]) -> str | None:
+    """A text that equals another one in the column's collation, which a UNION ALL takes on."""
+    texts = (select(literal(text)) for text in _MERGED)
+    union = select(column.label("id")).where(false()).union_all(*texts).subquery()
+    statement = select(union.c.id).where(union.c.id.in_(_MERGED.values())).limit(1)
+    with translated_errors(engine), engine.connect() as connection:
+        found: str | None = connection.scalar(statement)
+        return found
 
 
 def _check_type(column: ColumnElement[Any], kinds: tuple[type, ...], expected: str) -> type:

@@ -8,11 +8,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Connection, Engine, inspect
 
 from ..core.errors import SchemaOutdated
 from .bookkeeping import PREFIX, metadata
-from .engines import shown, translated_errors
+from .engines import shown, translated_errors, writing_alone
 
 VERSION_TABLE = f"{PREFIX}alembic_version"
 _UPGRADE = "run `itemspace database upgrade` (or itemspace.catalog.upgrade(engine))"
@@ -29,8 +29,7 @@ def include_name(name: str | None, kind: str, _parents: object) -> bool:
 def current(engine: Engine) -> str | None:
     """The revision of the tables in the database, ``None`` where there are none."""
     with translated_errors(engine), engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        return context.get_current_revision()
+        return _current(connection)
 
 
 def head() -> str:
@@ -62,35 +61,39 @@ def check(engine: Engine) -> None:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the tables to a revision, in one transaction where the database can."""
-    with translated_errors(engine), engine.begin() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+    """Bring the tables to a revision, in one transaction where the database can.
+
+    Of several processes that do so at the same time, one does it, and the others wait for it.
+    """
+    with writing_alone(engine) as connection:
+        command.upgrade(_config(connection), revision)
 
 
 def downgrade(engine: Engine, revision: str) -> None:
     """Take the tables back to an older revision (``"base"``: none at all)."""
-    with translated_errors(engine), engine.begin() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
+    with writing_alone(engine) as connection:
+        command.downgrade(_config(connection), revision)
 
 
 def ensure(engine: Engine) -> None:
     """Make the tables where there are none; leave older ones to a deliberate upgrade."""
-    if current(engine) is None and not _has_any(engine):
-        upgrade(engine)
+    if current(engine) is None:
+        with writing_alone(engine) as connection:  # maybe another process is making them
+            names = inspect(connection).get_table_names()
+            if _current(connection) is None and metadata.tables.keys().isdisjoint(names):
+                command.upgrade(_config(connection), "head")
     check(engine)
 
 
-def _has_any(engine: Engine) -> bool:
-    return bool(set(inspect(engine).get_table_names()) & set(metadata.tables))
+def _current(connection: Connection) -> str | None:
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return context.get_current_revision()
 
 
-def _config() -> Config:
+def _config(connection: Connection | None = None) -> Config:
     config = Config()
     folder = Path(__file__).parent.parent / "migrations"
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
     return config

@@ -1,8 +1,13 @@
 """Fixtures for the whole suite."""
 
+import getpass
 import os
 import secrets
+import shutil
+import socket
+import subprocess
 import tempfile
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -28,7 +33,7 @@ from sqlalchemy import (
 )
 
 pytest_plugins = ["pytester"]
-#: Per test file how many passed, and how many were skipped, of the suite and of all.
+#: Per test file, or parameter of tests, how many passed and how many were skipped.
 COUNTS: Counter[tuple[str, str]] = Counter()
 # The first example of a test may wait for a kernel to be compiled.
 settings.register_profile("itemspace", deadline=None)
@@ -38,10 +43,12 @@ KINDS = ("shoes", "shirts", "bags", None)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Count what ran, for :func:`pytest_terminal_summary`."""
+    """Count what ran of each file and each parameter, for :func:`pytest_terminal_summary`."""
     if report.when == "call" or report.skipped:
-        stem = Path(report.nodeid.partition("::")[0]).stem.removeprefix("test_")
-        COUNTS[stem, report.outcome] += 1
+        path, _, test = report.nodeid.partition("::")
+        parameters = test.partition("[")[2].rstrip("]").split("-")
+        for name in {Path(path).stem.removeprefix("test_"), *parameters}:
+            COUNTS[name, report.outcome] += 1
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -60,7 +67,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def expected() -> list[str]:
-    """The test files, without ``test_``, of which something has to have run."""
+    """The test files, without ``test_``, and the parameters of which something has to have run."""
     return os.environ.get("ITEMSPACE_EXPECT", "").split()
 
 
@@ -99,12 +106,62 @@ def postgresql_url(postgresql_server: str) -> Iterator[str]:
     admin.dispose()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[str]:
+    """A real MariaDB on a Unix socket; its URL, up to the name of the database."""
+    programs = [shutil.which(name) for name in ("mariadb-install-db", "mariadbd")]
+    if None in programs:
+        pytest.skip("MariaDB's server is not installed")
+    with tempfile.TemporaryDirectory(prefix="itemspace-") as folder:
+        common = ["--no-defaults", f"--datadir={folder}/data", f"--user={getpass.getuser()}"]
+        made = ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        log = (Path(folder) / "log").open("wb")
+        subprocess.run([programs[0], *common, *made], check=True, stdout=log, stderr=log)
+        server = subprocess.Popen(
+            [programs[1], *common, f"--socket={folder}/s", "--skip-networking"],
+            stdout=log,
+            stderr=log,
+        )
+        url = f"mariadb+pymysql://root@/{{}}?unix_socket={folder}/s&charset=utf8mb4"
+        try:
+            _wait_for(f"{folder}/s", server)
+            yield url
+        finally:
+            server.terminate()
+            server.wait(30)
+            log.close()
+
+
+def _wait_for(path: str, server: subprocess.Popen[bytes]) -> None:
+    """Until a socket is listened at."""
+    for _ in range(300):
+        assert server.poll() is None, "MariaDB's server ended"
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(path) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("MariaDB's server does not answer")
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: str) -> Iterator[str]:
+    """An empty database of its own."""
+    name = f"test_{secrets.token_hex(6)}"
+    admin = create_engine(mariadb_server.format(""), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} COLLATE utf8mb4_bin"))
+    yield mariadb_server.format(name)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name}"))
+    admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """An empty database; at the end no connection may be checked out."""
     url = f"sqlite:///{tmp_path}/shop.db"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
+    if request.param != "sqlite":
+        url = request.getfixturevalue(f"{request.param}_url")
     made = open_engine(url, create=True)
     yield made
     assert made.pool.checkedout() == 0  # type: ignore[attr-defined]
