@@ -27,8 +27,13 @@ ColumnsOption = Annotated[
 
 
 def similar(
-    item: Annotated[str | None, typer.Argument(help="Id of the item.")] = None,
+    items: Annotated[
+        list[str] | None, typer.Argument(help="Id of the item; of several: like all of them.")
+    ] = None,
     title: Annotated[str | None, typer.Option(help="The item's title, instead of its id.")] = None,
+    unlike: Annotated[
+        list[str] | None, typer.Option(help="An item that the answers should not be like.")
+    ] = None,
     k: CountOption = 10,
     where: WhereOption = None,
     columns: ColumnsOption = None,
@@ -36,14 +41,15 @@ def similar(
     space: SpaceOption = None,
     database: DatabaseOption = None,
 ) -> None:
-    """The items nearest to an item that meet a condition."""
-    if (item is None) == (title is None):
+    """The items nearest to an item, or to several, that meet a condition."""
+    if bool(items) == (title is not None):
         raise UsageError("Name the item by its id, or by --title.")
     with opened_space(database, space) as opened:
-        subject = (
-            _by_title(opened, title) if title is not None else read_id(item, opened.items.id_kind)
-        )
-        print_answer(opened, opened.similar_to(subject, k), where, columns, output)
+        kind = opened.items.id_kind
+        subjects = [read_id(item, kind) for item in items or ()] or [_by_title(opened, title)]
+        others = [read_id(item, kind) for item in unlike or ()]
+        near = opened.similar_to(subjects, k, unlike=others)
+        print_answer(opened, near, where, columns, output)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from ..core.retriever import Retriever
 from ..core.vectors import check_matrix
 from ..users import UserStore, open_user_store
 from .batches import Batch, Recommendation
+from .blends import Items, blend, weighed, without_vector
 from .lookup import Lookup
 from .planner import Clock
 from .rankings import PopularRanking, Ranking, VectorRanking
@@ -124,21 +125,30 @@ class Space:
         """The caller's connection, or one of the catalog's."""
         return self._catalog.connection(bind)
 
-    def similar_to(self, item: Any, k: int = 10) -> Lookup:
-        """The k items nearest to ``item``, which is itself left out.
+    def similar_to(self, items: Items, k: int = 10, *, unlike: Items = ()) -> Lookup:
+        """The k items nearest to one item or to several, which are themselves left out.
 
-        Raises :class:`~itemspace.core.errors.UnknownIds` where it has no vector in this version.
+        Parameters
+        ----------
+        items
+            An id, a sequence of ids, or a mapping of ids to weights above 0.
+        unlike
+            Likewise: what the answers should not be like. The query is :func:`.blend`'s.
+
+        Raises
+        ------
+        UnknownIds
+            Items that have no vector in this version.
+        DuplicateIds, InvalidId, InvalidOption, InvalidVectors
+            An item twice, what is no id, a weight that is not above 0, or vectors that cancel out.
         """
-        ids = Ids([item], self._version.id_kind)
+        kind = self._version.id_kind
+        liked, others = weighed(items, kind, "items"), weighed(unlike, kind, "unlike")
         try:
-            query = self._retriever.vectors(ids)
-        except UnknownIds:
-            raise UnknownIds(
-                f"The item {item!r} has no vector in version {self.version} of {self.name!r}; "
-                "check the id, or build and publish with newer interactions.",
-                ids=[item],
-            ) from None
-        return self._lookup(VectorRanking(self._retriever, query, ids), k)
+            query = blend(self._retriever, liked, others)
+        except UnknownIds as error:
+            raise without_vector(error, f"version {self.version} of {self.name!r}") from None
+        return self._lookup(VectorRanking(self._retriever, query, liked[0].concat(others[0])), k)
 
     def near(self, vector: Any, k: int = 10, *, excluded: Any = ()) -> Lookup:
         """The k items nearest to a vector (d,), without the ``excluded`` ids."""

@@ -6,12 +6,21 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from itemspace import Completeness, Ids, Metric, VectorSet
+from itemspace import Completeness, Ids, Metric, VectorSet, create_retriever
 from itemspace.catalog import Catalog, ensure, parse_condition
 from itemspace.catalog.mapping import map_items
-from itemspace.core.errors import InvalidCondition, InvalidId, UnknownIds, UnsupportedError
+from itemspace.core.errors import (
+    DuplicateIds,
+    InvalidCondition,
+    InvalidId,
+    InvalidOption,
+    InvalidVectors,
+    UnknownIds,
+    UnsupportedError,
+)
 from itemspace.publishing import publish
 from itemspace.space import Space, planner
+from itemspace.space.blends import blend, weighed
 from sqlalchemy import Engine, event, func, insert, select
 from sqlalchemy.orm import DeclarativeBase, Session, with_loader_criteria
 
@@ -89,6 +98,70 @@ def test_every_plan_equals_brute_force(
     full = len(expected) == k
     assert rows.completeness is (Completeness.FULL if full else Completeness.EXHAUSTED)
     assert rows.plan.statements <= 4
+
+
+def unit(name: str) -> Any:
+    vector = vectors().vectors([name])[0].astype(np.float64)
+    return vector / np.linalg.norm(vector)
+
+
+def test_like_several_and_unlike_others(space: Space) -> None:
+    liked, others = {"p3": 2.0, "p5": 1.0}, ["p7"]
+    direction = (2 * unit("p3") + unit("p5") - unit("p7")) / 3
+    expected = space.near(direction, k=10, excluded=["p3", "p5", "p7"]).execute()
+    found = space.similar_to(liked, k=10, unlike=others).execute()
+    assert [row.sku for row in found] == [row.sku for row in expected]
+    assert [row.score for row in found] == pytest.approx([row.score for row in expected])
+    alone = space.similar_to("p3", k=10).execute()
+    for same in (["p3"], ("p3",), {"p3": 7}, np.array(["p3"]), Ids(["p3"])):
+        assert [tuple(row) for row in space.similar_to(same).execute()] == list(map(tuple, alone))
+    far = space.similar_to("p3", k=5, unlike={"p5": 0.5}).execute()
+    assert {row.sku for row in far}.isdisjoint({"p3", "p5"})
+
+
+@pytest.mark.parametrize("metric", [Metric.INNER_PRODUCT, Metric.EUCLIDEAN])
+def test_blends_of_other_metrics(metric: Metric) -> None:
+    """Under a product like word2vec's analogies; distances do not depend on the origin."""
+    matrix = np.random.default_rng(1).standard_normal((4, 8)).astype(np.float32)
+    for shift in (0, 5):
+        retriever = create_retriever("exact://", VectorSet(Ids(range(4)), matrix + shift, metric))
+        liked, others = weighed({0: 3, 1: 1}, "int", "items"), weighed([2], "int", "unlike")
+        query = blend(retriever, liked, others)[0]
+        x, y, z, _ = matrix.astype(np.float64) + shift
+        mean = (3 * x + y) / 4
+        moved = mean - z / 4 if metric is Metric.INNER_PRODUCT else mean + (mean - z) / 4
+        assert query == pytest.approx(moved, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("items", "unlike", "error"),
+    [
+        ([], (), InvalidOption),
+        (["p3", "p3"], (), DuplicateIds),
+        ("p3", ["p3"], DuplicateIds),
+        (["p3", "missing"], (), UnknownIds),
+        ("p3", "missing", UnknownIds),
+        ({"p3": 0}, (), InvalidOption),
+        ({"p3": -1.0}, (), InvalidOption),
+        ({"p3": float("nan")}, (), InvalidOption),
+        ({"p3": "heavy"}, (), InvalidOption),
+        (7, (), InvalidId),
+        (None, (), InvalidId),
+        (["p3", None], (), InvalidId),
+    ],
+)
+def test_items_that_cannot_be_blended(
+    space: Space, items: Any, unlike: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        space.similar_to(items, unlike=unlike)
+
+
+def test_vectors_that_cancel_out() -> None:
+    ends = VectorSet(Ids(["a", "b"]), [[1.0, 0.0], [-1.0, 0.0]], Metric.COSINE)
+    both = weighed(["a", "b"], "str", "items")
+    with pytest.raises(InvalidVectors, match="cancel out"):
+        blend(create_retriever("exact://", ends), both, weighed((), "str", "unlike"))
 
 
 CONDITIONS = st.recursive(
