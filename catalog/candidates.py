@@ -63,6 +63,10 @@ class Candidates(NamedTuple):
     """A row (item_id, score, rank) per candidate; rank counts from 1."""
     parameters: dict[str, Any]
 
+    def with_parameters(self) -> CTE:
+        """The CTE for statements that are executed without ``parameters``."""
+        return self.cte.element.params(self.parameters).cte(self.cte.name)
+
 
 def candidates(
     dialect: str, name: str, kind: IdKind, ids: Sequence[Any], scores: Sequence[float]

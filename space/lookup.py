@@ -8,11 +8,19 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, Protocol, Self
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, select
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, StatementError
 from sqlalchemy.orm import Session
 
-from ..catalog.candidates import ITEM_ID, RANK, SCORE, candidates, is_among, placeholder
+from ..catalog.candidates import (
+    ITEM_ID,
+    RANK,
+    SCORE,
+    Candidates,
+    candidates,
+    is_among,
+    placeholder,
+)
 from ..catalog.catalog import Bind
 from ..catalog.engines import is_unavailable
 from ..catalog.mapping import ItemTable
@@ -131,6 +139,23 @@ class Lookup:
         item. NULL is no value: items without one are not counted.
         """
         return self._with(self._variety.at_most(most, column))
+
+    def as_table(self, bind: Bind | None = None, name: str = "neighbors") -> FromClause:
+        """The k best items, whatever they are, as a table (item_id, score, rank) of any statement.
+
+        The items are found now, and travel with the statement that joins the table, as one
+        parameter. Conditions of that statement come after: it may leave fewer than k.
+
+        Parameters
+        ----------
+        bind
+            The caller's Session or Connection, where the subject is found by SQL (a user's).
+        name
+            Of the table in the statement; several in one statement have different names.
+        """
+        with self._space.connection(bind) as connection:
+            found = self._subject(connection, Clock()).ranking.best(self._k)
+            return self._candidates(connection, name, found).with_parameters()
 
     def execute(self, bind: Bind | None = None, statement: Select[Any] | None = None) -> Rows:
         """Run ``statement`` over the k nearest items that match it.
@@ -255,16 +280,9 @@ class Lookup:
         is_one: bool = False,
     ) -> tuple[list[str], Sequence[Any]]:
         """Names and rows of the statement joined with found items; ``is_one``: one for each."""
-        items = self._space.items
-        near = candidates(
-            connection.dialect.name,
-            self._name,
-            items.id_kind,
-            found.ids.tolist(),
-            found.scores.tolist(),
-        )
+        near = self._candidates(connection, self._name, found)
         # A CTE stands for the placeholder's name.
-        joined = statement.add_cte(near.cte).where(items.id == self._near.c[ITEM_ID])
+        joined = statement.add_cte(near.cte).where(self._space.items.id == self._near.c[ITEM_ID])
         if not statement._order_by_clauses and (is_one or not merges_rows(statement)):
             joined = joined.order_by(self.rank)
 
@@ -279,6 +297,10 @@ class Lookup:
 
         fetched: tuple[list[str], Sequence[Any]] = clock.ask(send)
         return fetched
+
+    def _candidates(self, connection: Connection, name: str, found: NeighborList) -> Candidates:
+        ids, scores = found.ids.tolist(), found.scores.tolist()
+        return candidates(connection.dialect.name, name, self._space.items.id_kind, ids, scores)
 
     def _with(self, variety: Variety) -> Self:
         other = copy.copy(self)

@@ -199,6 +199,31 @@ def test_any_condition_equals_brute_force(
     assert [row.sku for row in rows] == [name for name, _ in expected]
 
 
+def test_neighbors_as_tables(space: Space) -> None:
+    """Two lookups in one statement, over an alias of the items, and without the items."""
+    one = space.similar_to("p3", k=60).as_table(name="one")
+    other = space.similar_to("p5", k=60).as_table(name="other")
+    item = space.items.table.alias("product_2")
+    statement = (
+        select(item.c.sku, (one.c.score + other.c.score).label("both"))
+        .join_from(one, other, one.c.item_id == other.c.item_id)
+        .join(item, item.c.sku == one.c.item_id)
+        .order_by((one.c.score + other.c.score).desc())
+    )
+    with space.connection(None) as connection:
+        rows = connection.execute(statement).all()
+        plain = connection.execute(select(one).order_by(one.c.rank)).all()
+        user = space.for_user(3, k=5).as_table(connection)
+        assert len(connection.execute(select(user)).all()) == 5
+    first = dict(brute_force(space, "p3")[:62])
+    second = dict(brute_force(space, "p5")[:62])
+    expected = {name: first[name] + second[name] for name in first if name in second}
+    assert len(rows) > 10
+    assert all(row.both == pytest.approx(expected[row.sku]) for row in rows)
+    assert [row.rank for row in plain] == list(range(1, 61))
+    assert [row.score for row in plain] == sorted((row.score for row in plain), reverse=True)
+
+
 def test_joins_order_group_and_limit(space: Space) -> None:
     """k counts items, not rows; ORDER BY, GROUP BY and LIMIT apply to the rows of the k items."""
     product = space.items.table
