@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Engine, select
+from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Table, select
 from sqlalchemy.orm import Session
 
 from ..core.behaviour import Interactions
-from ..core.errors import EmptyInput, InvalidOption
+from ..core.errors import EmptyInput, InvalidOption, UnknownColumn, UnmappedTable
 from ..core.ids import Ids
 from ..core.side_information import SideInformation
 from . import schema
 from .columns import Array, Coder, Reader, numbers, seconds
 from .engines import open_engine, shown, translated_errors
-from .mapping import InteractionTable, ItemTable, map_interactions, map_items
+from .guarded import reading_engine
+from .mapping import InteractionTable, ItemTable, map_interactions, map_items, map_table
 
 Bind = Connection | Session
 _BATCH = 50_000
@@ -43,6 +44,15 @@ class Catalog:
         What else the log may say of an event, where it does: its kind (view, cart, purchase; text
         or integer), its value (a rating, a quantity, a price), and how many seconds the user
         stayed. NULL is unknown.
+    tables
+        Further tables that SQL text may read (:meth:`.Space.sql`), named likewise.
+    reader
+        An engine or a URL that SQL text is sent to, such as one of a database user who can read
+        these tables and nothing else. When left out: ``engine``, or its SQLite file opened
+        read-only.
+    bookkeeping
+        An engine or a URL of the database that holds itemspace's own tables, where ``engine``'s
+        does not, such as a replica that can only be read.
 
     Raises
     ------
@@ -64,9 +74,11 @@ class Catalog:
         kind_column: str | None = None,
         value_column: str | None = None,
         dwell_column: str | None = None,
+        tables: Iterable[Any] = (),
+        reader: Engine | str | None = None,
+        bookkeeping: Engine | str | None = None,
     ) -> None:
-        self._owned = isinstance(engine, str)
-        self.engine = open_engine(engine) if isinstance(engine, str) else engine
+        self._made: list[Engine] = []
         self._items = (items, id_column)
         self._interactions = (
             interactions,
@@ -78,8 +90,12 @@ class Catalog:
             value_column,
             dwell_column,
         )
+        self._tables, self._reader = tuple(tables), reader
         try:
-            schema.check(self.engine)
+            self.engine = self._opened(engine)
+            #: The database of itemspace's own tables.
+            self.bookkeeping = self.engine if bookkeeping is None else self._opened(bookkeeping)
+            schema.check(self.bookkeeping)
         except BaseException:
             self.close()
             raise
@@ -88,9 +104,9 @@ class Catalog:
         return f"<Catalog {shown(self.engine)}>"
 
     def close(self) -> None:
-        """Close the connections of an engine that the catalog made itself."""
-        if self._owned:
-            self.engine.dispose()
+        """Close the connections of engines that the catalog made itself."""
+        for engine in self._made:
+            engine.dispose()
 
     def __enter__(self) -> Catalog:
         return self
@@ -107,6 +123,34 @@ class Catalog:
     def interactions(self) -> InteractionTable:
         """The mapped table of events."""
         return map_interactions(self.engine, *self._interactions)
+
+    @cached_property
+    def readable(self) -> dict[str, Table]:
+        """Name → table, of those that SQL text may read.
+
+        The items and the interactions, where those are tables or views, and ``tables``.
+        """
+        found: list[FromClause] = [self.items.table]
+        with suppress(UnmappedTable, UnknownColumn):
+            found.append(self.interactions.table)
+        found += [map_table(self.engine, source, "table") for source in self._tables]
+        return {table.name: table for table in found if isinstance(table, Table)}
+
+    @cached_property
+    def reader(self) -> Engine:
+        """What SQL text is sent to."""
+        if self._reader is not None:
+            return self._opened(self._reader)
+        made = reading_engine(self.engine)
+        if made is not self.engine:
+            self._made.append(made)
+        return made
+
+    def _opened(self, engine: Engine | str) -> Engine:
+        if not isinstance(engine, str):
+            return engine
+        self._made.append(open_engine(engine))
+        return self._made[-1]
 
     @property
     def dialect(self) -> str:

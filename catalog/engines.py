@@ -59,7 +59,8 @@ def open_engine(url: str, *, create: bool = False) -> Engine:
             extra=extra,
         ) from error
     if engine.dialect.name == "sqlite":
-        _prepare_sqlite(engine, parsed.database, create=create)
+        _check_file(parsed.database, create=create)
+        prepare_sqlite(engine)
     return engine
 
 
@@ -68,7 +69,13 @@ def shown(engine: Engine) -> str:
     return hide_secrets(engine.url.render_as_string(hide_password=True))
 
 
-def _prepare_sqlite(engine: Engine, database: str | None, *, create: bool) -> None:
+def prepare_sqlite(engine: Engine) -> None:
+    """Make an engine's connections begin transactions when they are told to."""
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+
+
+def _check_file(database: str | None, *, create: bool) -> None:
     if database and database != ":memory:" and not database.startswith("file:"):
         if create:
             Path(database).parent.mkdir(parents=True, exist_ok=True)
@@ -77,8 +84,6 @@ def _prepare_sqlite(engine: Engine, database: str | None, *, create: bool) -> No
                 f"There is no database at {database}; `itemspace ingest` makes one, or check the "
                 "URL (--database, ITEMSPACE_DATABASE or itemspace.toml)."
             )
-    event.listen(engine, "connect", _on_connect)
-    event.listen(engine, "begin", _on_begin)
 
 
 #: Bytes of a SQLite file that are memory-mapped for reading, at most.

@@ -86,7 +86,7 @@ def map_items(engine: Engine, source: Any, id_column: str) -> ItemTable:
         The table has no column of that name, or its type is no text and no integer, or one that
         takes texts that differ for the same.
     """
-    found = _table(engine, source, "items")
+    found = map_table(engine, source, "items")
     column = _column(found, id_column)
     return ItemTable(found, column, _kind(engine, column))
 
@@ -106,7 +106,7 @@ def map_interactions(
 
     A table of ``ingest`` has its ``timestamp`` where the log had times, else numbers its events.
     """
-    found = _table(engine, source, "interactions")
+    found = map_table(engine, source, "interactions")
     user, item = _column(found, user_column), _column(found, item_column)
     is_ours = (source, time_column) == (INTERACTION, "timestamp")
     if is_ours and "timestamp" not in found.c and EVENT_NUMBER in found.c:
@@ -135,7 +135,8 @@ def map_interactions(
     )
 
 
-def _table(engine: Engine, source: Any, what: str) -> FromClause:
+def map_table(engine: Engine, source: Any, what: str) -> FromClause:
+    """A table as it is named: see :func:`map_items`; ``what`` it is for stands in the error."""
     if isinstance(source, FromClause):
         return source
     if not isinstance(source, str):

@@ -117,7 +117,7 @@ def get_build(
         statement = statement.where(build_table.c.id == number)
     if with_cold_start:
         statement = statement.where(build_table.c.lineage["cold_start"].as_string().is_not(None))
-    with catalog.connection() as connection:
+    with _reading(catalog) as connection:
         row = connection.execute(statement).one_or_none()
     if row is None:
         what = "There is no build yet" if number is None else f"There is no build {number}"
@@ -178,14 +178,14 @@ def add_version(
 def next_number(catalog: Catalog, space: str) -> int:
     """The number that the space's next version gets, from 1."""
     statement = select(func.max(version_table.c.number)).where(version_table.c.space == space)
-    with catalog.connection() as connection:
+    with _reading(catalog) as connection:
         return (connection.scalar(statement) or 0) + 1
 
 
 def live_number(catalog: Catalog, space: str) -> int | None:
     """The live version's number; ``None`` where nothing is published (or no such space is)."""
     statement = select(space_table.c.live_version).where(space_table.c.name == space)
-    with catalog.connection() as connection:
+    with _reading(catalog) as connection:
         number: int | None = connection.scalar(statement)
         return number
 
@@ -195,7 +195,7 @@ def get_version(catalog: Catalog, space: str, number: int | None = None) -> Vers
 
     Raises :class:`UnknownSpace` or :class:`NothingPublished`.
     """
-    with catalog.connection() as connection:
+    with _reading(catalog) as connection:
         names = list(connection.scalars(select(space_table.c.name)))
         if space not in names:
             known = ", ".join(names) or "none yet"
@@ -233,9 +233,15 @@ def swap_live(catalog: Catalog, space: str, *, expected: int | None, number: int
 
 
 @contextmanager
+def _reading(catalog: Catalog) -> Iterator[Connection]:
+    with translated_errors(catalog.bookkeeping), catalog.bookkeeping.connect() as connection:
+        yield connection
+
+
+@contextmanager
 def _writing(catalog: Catalog) -> Iterator[Connection]:
     """One transaction."""
-    with translated_errors(catalog.engine), catalog.engine.begin() as connection:
+    with translated_errors(catalog.bookkeeping), catalog.bookkeeping.begin() as connection:
         yield connection
 
 

@@ -27,6 +27,7 @@ from . import (
     ingest,
     lookup,
     publish,
+    query,
     recommend,
     tune,
 )
@@ -60,6 +61,7 @@ for group in (
     tune,
     publish,
     lookup,
+    query,
     recommend,
     exchange,
     cold_start,

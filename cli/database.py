@@ -17,7 +17,7 @@ app = typer.Typer(help="Make, upgrade and check itemspace's own tables.", no_arg
 @app.command()
 def upgrade(database: DatabaseOption = None) -> None:
     """Bring the tables to what this release needs."""
-    engine = open_engine(Settings.load(database=database).database, create=True)
+    engine = open_engine(Settings.load(database=database).bookkeeping, create=True)
     try:
         before = current_revision(engine)
         upgrade_schema(engine)
@@ -29,7 +29,7 @@ def upgrade(database: DatabaseOption = None) -> None:
 @app.command()
 def current(database: DatabaseOption = None) -> None:
     """Print the tables' revision."""
-    engine = open_engine(Settings.load(database=database).database)
+    engine = open_engine(Settings.load(database=database).bookkeeping)
     try:
         print(current_revision(engine) or "none")
     finally:
@@ -39,7 +39,7 @@ def current(database: DatabaseOption = None) -> None:
 @app.command()
 def check(database: DatabaseOption = None) -> None:
     """Exit with 0 if the tables are those of this release, else say what to do."""
-    engine = open_engine(Settings.load(database=database).database)
+    engine = open_engine(Settings.load(database=database).bookkeeping)
     try:
         check_schema(engine)
     finally:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ..core.duck import write_parquet
+from ..core.errors import BackendExists, InputError, InvalidOption
 from ..core.progress import Progress as Report
+from ..core.storage import write_text
 from ..space import Rows
 
 #: Progress and notes go to the error stream, so that the output can be piped.
@@ -27,10 +32,11 @@ class OutputFormat(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+    CSV = "csv"
 
 
 FormatOption = Annotated[
-    OutputFormat, typer.Option("--format", help="A table, or one JSON object.")
+    OutputFormat, typer.Option("--format", help="A table, one JSON object, or CSV.")
 ]
 
 
@@ -42,21 +48,57 @@ def say(text: str) -> None:
 def print_rows(rows: Rows, output: OutputFormat, columns: Sequence[str] | None = None) -> None:
     """The rows of a lookup with their completeness, plan and version."""
     score = rows.keys[-1]  # the command selects it last
-    shown = [name for name in rows.keys if columns is None or name in columns or name == score]
-    records = [{name: row._mapping[name] for name in shown} for row in rows]
+    at = [
+        place
+        for place, name in enumerate(rows.keys)
+        if columns is None or name in columns or name == score
+    ]
+    shown = [rows.keys[place] for place in at]
+    cells = [[row[place] for place in at] for row in rows]
     if output is OutputFormat.JSON:
-        answer = {
-            "rows": records,
-            "completeness": rows.completeness,
-            "plan": vars(rows.plan),
-            "version": rows.version,
-            "source": rows.source,
-        }
-        print(json.dumps(answer, ensure_ascii=False, default=str))
+        print(json.dumps(_answer(rows, shown, cells), ensure_ascii=False, default=str))
         return
-    print_table(shown, ([record[name] for name in shown] for record in records))
+    if output is OutputFormat.CSV:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerows([shown, *cells])
+    else:
+        print_table(shown, cells)
     source = "" if rows.source is None else f", {rows.source}"
     say(f"{rows.completeness}: {len(rows)} rows, version {rows.version}{source}; {rows.plan}")
+
+
+def write_rows(path: Path, rows: Rows) -> None:
+    """The rows of a lookup into a new file: Parquet, CSV or JSON, by its name."""
+    if path.exists():
+        raise BackendExists(f"{path} exists already; remove it, or name another file.")
+    names, kind = rows.keys, path.suffix.lower()
+    try:
+        if kind == ".json":
+            text = json.dumps(_answer(rows, names, rows), ensure_ascii=False, default=str)
+            write_text(path, text)
+        elif kind == ".csv":
+            with path.open("x", encoding="utf-8", newline="") as file:
+                csv.writer(file).writerows([names, *rows])
+        elif kind in (".parquet", ".pq"):
+            write_parquet(path, names, rows)
+        else:
+            raise InvalidOption(
+                f"A file of rows is .parquet, .csv or .json; received {path.name!r}.",
+                option="out",
+                received=str(path),
+            )
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}.", path=str(path)) from error
+
+
+def _answer(rows: Rows, names: Sequence[str], cells: Iterable[Sequence[Any]]) -> dict[str, Any]:
+    return {
+        "rows": [dict(zip(names, line, strict=True)) for line in cells],
+        "completeness": rows.completeness,
+        "plan": vars(rows.plan),
+        "version": rows.version,
+        "source": rows.source,
+    }
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

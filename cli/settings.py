@@ -34,6 +34,9 @@ DEFAULTS = {
     "kind_column": None,
     "value_column": None,
     "dwell_column": None,
+    "tables": None,
+    "reader": None,
+    "bookkeeping": None,
 }
 
 _MAPPING = list(DEFAULTS)[list(DEFAULTS).index("items") :]
@@ -77,8 +80,16 @@ class Settings:
             space=found["space"],
             to=to,
             users_to=found["users_to"] or None,
-            mapping={name: found[name] or None for name in _MAPPING},
+            mapping={
+                **{name: found[name] or None for name in _MAPPING},
+                "tables": [name.strip() for name in (found["tables"] or "").split(",") if name],
+            },
         )
+
+    @property
+    def bookkeeping(self) -> str:
+        """The URL of the database that holds itemspace's own tables."""
+        return self.mapping["bookkeeping"] or self.database
 
     def new_build_path(self, builder: str) -> Path:
         """A place for a new vector set, named by the time."""
@@ -98,8 +109,16 @@ class Settings:
         engine = open_engine(self.database, create=create)
         try:
             if create:
-                ensure(engine)
-            yield Catalog(engine, **self.mapping)
+                self._ensure()
+            with Catalog(engine, **self.mapping) as catalog:
+                yield catalog
+        finally:
+            engine.dispose()
+
+    def _ensure(self) -> None:
+        engine = open_engine(self.bookkeeping, create=True)
+        try:
+            ensure(engine)
         finally:
             engine.dispose()
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import gzip
+import tempfile
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -56,3 +60,48 @@ def open_text(path: Path) -> IO[str]:
         "IO[str]",
         opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline=""),
     )
+
+
+#: DuckDB's types for Python's values; others are written as texts.
+_PARQUET_TYPES: dict[type, str] = {
+    bool: "BOOLEAN",
+    int: "BIGINT",
+    float: "DOUBLE",
+    Decimal: "DOUBLE",
+    datetime: "TIMESTAMP",
+    date: "DATE",
+}
+#: What stands for NULL in the text on the way there; no value begins with it.
+_NULL = "\0"
+
+
+def write_parquet(path: Path, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows of plain values into a Parquet file, each column of the type that all its values have.
+
+    Through delimited text, which DuckDB takes in faster than rows.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, connect_duckdb() as db:
+        text, kinds = Path(folder) / "rows.csv", [set[type]() for _ in names]
+        with text.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
+            for row in rows:
+                for kind, value in zip(kinds, row, strict=True):
+                    kind.add(type(value))
+                writer.writerow([_NULL if value is None else value for value in row])
+        columns = {f"c{at}": _common_type(kind) for at, kind in enumerate(kinds)}
+        renamed = ", ".join(f"c{at} AS {quoted(name)}" for at, name in enumerate(names))
+        made = Path(folder) / "rows.parquet"
+        db.execute(
+            f"COPY (SELECT {renamed} FROM read_csv($text, auto_detect=false, header=false, "
+            "delim=',', quote='\"', escape='\"', nullstr=$nullstr, allow_quoted_nulls=true, "
+            "columns=$columns)) TO $made (FORMAT parquet, COMPRESSION zstd)",
+            {"text": str(text), "nullstr": _NULL, "columns": columns, "made": str(made)},
+        )
+        made.rename(path)
+
+
+def _common_type(kinds: set[type]) -> str:
+    found = {_PARQUET_TYPES.get(kind, "VARCHAR") for kind in kinds - {type(None)}}
+    if found == {"BIGINT", "DOUBLE"}:
+        return "DOUBLE"
+    return found.pop() if len(found) == 1 else "VARCHAR"

@@ -252,6 +252,12 @@ class SchemaOutdated(CatalogError, RuntimeError):
     """itemspace's tables are missing, older or newer than this release needs."""
 
 
+class QueryTimeout(CatalogError, TimeoutError):
+    """A statement took longer than it may."""
+
+    seconds: float
+
+
 class UnmappedTable(CatalogError, LookupError):
     """No table is mapped for what was asked."""
 

@@ -97,7 +97,9 @@ class Lookup:
     """
 
     def __init__(self, space: Ground, subject: Resolve, k: int, name: str = "near") -> None:
-        self._space, self._subject, self._k, self._name = space, subject, k, name
+        self._space, self._k, self._name = space, k, name
+        #: Finds what it is about.
+        self.subject = subject
         self._near = placeholder(name, space.items.id_kind)
         self._variety = Variety()
 
@@ -154,7 +156,7 @@ class Lookup:
             Of the table in the statement; several in one statement have different names.
         """
         with self._space.connection(bind) as connection:
-            found = self._subject(connection, Clock()).ranking.best(self._k)
+            found = self.subject(connection, Clock()).ranking.best(self._k)
             return self._candidates(connection, name, found).with_parameters()
 
     def execute(self, bind: Bind | None = None, statement: Select[Any] | None = None) -> Rows:
@@ -190,7 +192,7 @@ class Lookup:
             statement = everything
         clock = Clock()
         with self._space.connection(bind) as connection, _refusals(connection, statement):
-            subject = self._subject(connection, clock)
+            subject = self.subject(connection, clock)
             # A Session adds criteria of its own (inheritance, soft deletion), and gives entities
             # back as entities.
             run = bind if isinstance(bind, Session) else connection

@@ -139,9 +139,9 @@ class ParquetOutput:
 class TableOutput:
     """A SQL table with the columns user_id, rank (from 1), item_id, score, source, version.
 
-    It is made where it is not there. Each page replaces the rows of its users, and of those who
-    would come before them but have no events any more, in one transaction: at any moment a
-    user's rows are of one job, whole.
+    It is made where it is not there, in the database of the catalog's bookkeeping. Each page
+    replaces the rows of its users, and of those who would come before them but have no events any
+    more, in one transaction: at any moment a user's rows are of one job, whole.
     """
 
     def __init__(self, catalog: Catalog, name: str, version: int) -> None:
@@ -161,7 +161,7 @@ class TableOutput:
 
     def start(self, job: Job) -> tuple[int, Any]:
         """See :class:`.Output`; :class:`InvalidOption` where the table is somebody else's."""
-        with writing(self._catalog.engine) as connection:
+        with writing(self._catalog.bookkeeping) as connection:
             mark = connection.execute(select(marks).where(marks.c.target == self._name)).first()
             there = inspect(connection).has_table(self._name)
             if there and mark is None:
@@ -209,7 +209,7 @@ class TableOutput:
         done = self._done + users
         mine = marks.c.target == self._name, marks.c.users == self._done
         moved = update(marks).where(*mine).values(users=done, last_user=last, **_now(finished))
-        with writing(self._catalog.engine) as connection:
+        with writing(self._catalog.bookkeeping) as connection:
             if connection.execute(moved).rowcount != 1:
                 raise PublishConflict(
                     f"Another run fills the table {self._name!r} at the same time; its rows stand."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any, Self
@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection
 from ..adapters import open_retriever
 from ..catalog.catalog import Bind, Catalog
 from ..catalog.mapping import ItemTable
+from ..catalog.queries import Call
 from ..catalog.records import Version, get_version
 from ..catalog.user_events import Seen, count_events
 from ..core.errors import DimensionMismatch, InvalidId, UnknownIds, UnmappedTable, VersionMismatch
@@ -24,8 +25,9 @@ from ..core.vectors import check_matrix
 from ..users import UserStore, open_user_store
 from .batches import Batch, Recommendation
 from .blends import Items, blend, weighed, without_vector
-from .lookup import Lookup
+from .lookup import Lookup, Rows
 from .planner import Clock
+from .queries import TextQuery, read_vector
 from .rankings import PopularRanking, Ranking, VectorRanking
 from .subjects import Subject, UserOptions, Users
 from .variety import Variety
@@ -274,6 +276,57 @@ class Space:
             return Subject(PopularRanking(*self._popular(), left_out))
 
         return Lookup(self, resolve, k)
+
+    def sql(
+        self,
+        text: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        seconds: float = 10.0,
+    ) -> Rows:
+        """The rows of one SELECT, in the database's own dialect, read-only.
+
+        In FROM may stand ``similar(item_id, k)``, ``for_user(user_id, k)`` and ``near(vector, k)``,
+        tables of (item_id, score, rank), beside the tables of :attr:`.Catalog.readable`. The text
+        is checked before it is sent, to the catalog's ``reader``::
+
+            SELECT i.title, s.score FROM similar('sku-42') AS s
+            JOIN item AS i ON i.item_id = s.item_id
+            WHERE i.price < 50 ORDER BY s.score DESC LIMIT 10
+
+        Such a query, over one call joined with the items by their ids, is a lookup: the call's
+        items are the k nearest that meet the conditions (k is the LIMIT where the call says none,
+        and 10 where there is none or rows are merged). In other queries they are the k nearest
+        of all, and ``rows.completeness`` is ``UNKNOWN``.
+
+        Parameters
+        ----------
+        parameters
+            The values of ``:name`` in the text.
+        seconds
+            For each statement.
+
+        Raises
+        ------
+        InvalidCondition
+            Not one SELECT, or what is in it is not allowed or not there.
+        UnknownColumn, UnknownIds, InvalidId
+            A column or an item that is not there, or what is no id.
+        QueryTimeout
+            A statement took longer than ``seconds``.
+        """
+        size, version = len(self._retriever), self.version
+        query = TextQuery(self._catalog, self._called, size, version, text, parameters or {})
+        return query.run(seconds)
+
+    def _called(self, call: Call, connection: Connection, clock: Clock) -> Subject:
+        """What a table function is about."""
+        lookups: dict[str, Callable[[Any], Lookup]] = {
+            "similar": self.similar_to,
+            "for_user": self.for_user,
+            "near": lambda vector: self.near(read_vector(vector)),
+        }
+        return lookups[call.function](call.subject).subject(connection, clock)
 
     def user_options(
         self, exclude_seen: bool | Seen, recent: int | None, decay: float | None

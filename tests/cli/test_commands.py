@@ -3,6 +3,8 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -11,6 +13,7 @@ import pytest
 from itemspace import Ids, VectorSet
 from itemspace.cli.app import EXIT_CODES, main
 from itemspace.core.conversions import to_npz
+from itemspace.core.duck import connect_duckdb, write_parquet
 from itemspace.core.errors import ItemspaceError
 
 KINDS = ("shoes", "bags", "hats")
@@ -90,6 +93,71 @@ def test_a_build_shows_what_it_is_worth(published: Path, capfd: pytest.CaptureFi
     assert (lineage["measures"]["recent"], lineage["measures"]["decay"]) == (3, 0.5)
     assert f"{lineage['measures_beside']['itemknn']['hr@10']['value']:.4f}" == lines[2][1]
     assert told(capfd, ["build", "pmi", "--no-evaluate"])[0] == ""
+
+
+NEAR = "SELECT i.title, i.year, s.score FROM similar(3, 5) s JOIN item i ON i.item_id = s.item_id"
+
+
+def test_sql(published: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The same rows as a table, JSON, CSV and Parquet."""
+    query = f"{NEAR} WHERE i.year >= :since ORDER BY s.rank LIMIT 4"
+    words = ["sql", query, "-p", "since=2000"]
+    out, err = told(capfd, words)
+    assert out.splitlines()[0].split() == ["title", "year", "score"]
+    assert "full: 4 rows, version 1; candidates" in err
+    similar = ["similar", "3", "-k", "5", "-w", "year >= 2000", "--format", "json"]
+    expected = json.loads(told(capfd, similar)[0])["rows"][:4]
+    answer = json.loads(told(capfd, [*words, "--format", "json"])[0])
+    assert [row["title"] for row in answer["rows"]] == [row["title"] for row in expected]
+    lines = told(capfd, [*words, "--format", "csv"])[0].splitlines()
+    assert (lines[0], len(lines)) == ("title,year,score", 5)
+    for name in ("near.parquet", "near.csv", "near.json"):
+        assert f"4 rows are in {name}" in told(capfd, [*words, "--out", name])[1]
+        assert "exists already" in told(capfd, [*words, "--out", name], 5)[1]
+    with connect_duckdb() as db:
+        found = db.execute("SELECT * FROM 'near.parquet'").fetchall()
+    values = [(row["title"], row["year"], row["score"]) for row in answer["rows"]]
+    assert found == values
+    assert json.loads(Path("near.json").read_text())["rows"] == answer["rows"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["DROP TABLE item"], 2, "not one SELECT"),
+        (["SELECT * FROM sqlite_master"], 2, "no table"),
+        (["SELECT colour FROM item"], 2, "could not be resolved"),
+        (["SELECT * FROM item WHERE year = :y"], 2, "no value for :y"),
+        (["SELECT * FROM item WHERE year = :y", "-p", "y"], 2, "name=value"),
+        (["SELECT * FROM item", "--out", "rows.xlsx"], 2, ".parquet, .csv or .json"),
+        (["SELECT * FROM item", "--out", "nowhere/rows.csv"], 3, "cannot be written"),
+        (["SELECT * FROM item", "--seconds", "0"], 2, "seconds is above 0"),
+        (["SELECT count(*) FROM item a, item b, item c, item d, item e", "--seconds", "0.1"], 4,
+         "took longer"),
+    ],
+)  # fmt: skip
+def test_sql_that_is_refused(
+    published: Path,
+    capfd: pytest.CaptureFixture[str],
+    words: list[str],
+    code: int,
+    message: str,
+) -> None:
+    assert message in told(capfd, ["sql", *words], code)[1]
+
+
+def test_values_of_every_kind_in_parquet(tmp_path: Path) -> None:
+    moment, day = datetime(2024, 5, 1, 12, 30, 1, 250_000), date(2024, 5, 1)
+    rows = [
+        (1, 1.5, 'a,"b"\r\nc\rd\n', True, moment, day, Decimal("2.5"), 1, None),
+        (None, None, None, None, None, None, None, 2.5, None),
+        (-(2**63), float("inf"), "", False, moment, day, Decimal(3), None, None),
+    ]
+    write_parquet(tmp_path / "rows.parquet", [f'n "{at}"' for at in range(9)], rows)
+    with connect_duckdb() as db:
+        path = {"path": str(tmp_path / "rows.parquet")}
+        assert db.execute("SELECT * FROM read_parquet($path)", path).fetchall() == rows
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]
 
 
 def test_json_is_one_object(published: Path, capfd: pytest.CaptureFixture[str]) -> None:

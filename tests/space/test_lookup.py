@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from itemspace import Completeness, Ids, Metric, VectorSet, create_retriever
-from itemspace.catalog import Catalog, ensure, parse_condition
+from itemspace.catalog import Catalog, ensure, open_engine, parse_condition
 from itemspace.catalog.mapping import map_items
 from itemspace.core.errors import (
     DuplicateIds,
@@ -21,7 +21,9 @@ from itemspace.core.errors import (
 from itemspace.publishing import publish
 from itemspace.space import Space, planner
 from itemspace.space.blends import blend, weighed
-from sqlalchemy import Engine, event, func, insert, select
+from itemspace.space.everyone import recommend_all
+from itemspace.space.outputs import TableOutput
+from sqlalchemy import Engine, event, func, insert, inspect, select, text
 from sqlalchemy.orm import DeclarativeBase, Session, with_loader_criteria
 
 N = 200
@@ -197,6 +199,44 @@ def test_any_condition_equals_brute_force(
         rows = near.execute(statement=select(space.items.id, near.score).where(condition))
     expected = brute_force(space, f"p{subject}", condition)[:k]
     assert [row.sku for row in rows] == [name for name, _ in expected]
+
+
+def test_views_and_bookkeeping_elsewhere(shop: Catalog, tmp_path: Path) -> None:
+    """Over a view of a database that itemspace writes nothing to; also by SQL text."""
+    with shop.engine.begin() as connection:
+        connection.execute(
+            text("CREATE VIEW cheap AS SELECT sku AS code, title FROM product WHERE price < 50")
+        )
+        tables = inspect(connection).get_table_names()
+        for name in sorted((n for n in tables if n.startswith("itemspace_")), reverse=True):
+            connection.execute(text(f"DROP TABLE {name}"))
+    own = f"sqlite:///{tmp_path}/own.db"
+    engine = open_engine(own, create=True)
+    ensure(engine)
+    engine.dispose()
+    mapping = {
+        "items": "cheap",
+        "id_column": "code",
+        "interactions": "event",
+        "user_column": "who",
+        "item_column": "sku",
+        "time_column": "at",
+    }
+    with Catalog(shop.engine, bookkeeping=own, **mapping) as catalog:
+        publish(catalog, vectors(), f"exact:{tmp_path}/published")
+        with Space.open(catalog) as opened:
+            near = opened.similar_to("p70", k=10)
+            rows = near.execute()
+            assert len(rows) == 10
+            assert all(int(row.code[1:]) < 50 for row in rows)
+            written = "SELECT c.code FROM similar('p70', 10) s JOIN cheap c ON c.code = s.item_id"
+            assert {row.code for row in opened.sql(written)} == {row.code for row in rows}
+            assert len(opened.for_user(3, k=5).execute()) == 5
+            output = TableOutput(catalog, "recommended", 1)
+            assert recommend_all(catalog, opened.batch(5), output, {"k": 5}) == 20
+    with shop.engine.connect() as connection:
+        names = inspect(connection).get_table_names()
+        assert sorted(names) == ["event", "product", "tag"]
 
 
 def test_neighbors_as_tables(space: Space) -> None:
