@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, cast
+
+import numpy as np
 
 from .errors import InputError
 
@@ -71,31 +73,23 @@ _PARQUET_TYPES: dict[type, str] = {
     datetime: "TIMESTAMP",
     date: "DATE",
 }
-#: What stands for NULL in the text on the way there; no value begins with it.
-_NULL = "\0"
 
 
-def write_parquet(path: Path, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Rows of plain values into a Parquet file, each column of the type that all its values have.
-
-    Through delimited text, which DuckDB takes in faster than rows.
-    """
+def write_parquet(path: Path, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Rows of plain values into a Parquet file, each column of the type that all its values have."""
+    columns: dict[str, Any] = {}
+    selected = []
+    for at, name in enumerate(names):
+        columns[f"c{at}"] = np.empty(len(rows), dtype=object)
+        columns[f"c{at}"][:] = [row[at] for row in rows]
+        kind = _common_type({type(value) for value in columns[f"c{at}"]})
+        selected.append(f"CAST(c{at} AS {kind}) AS {quoted(name)}")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, connect_duckdb() as db:
-        text, kinds = Path(folder) / "rows.csv", [set[type]() for _ in names]
-        with text.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
-            for row in rows:
-                for kind, value in zip(kinds, row, strict=True):
-                    kind.add(type(value))
-                writer.writerow([_NULL if value is None else value for value in row])
-        columns = {f"c{at}": _common_type(kind) for at, kind in enumerate(kinds)}
-        renamed = ", ".join(f"c{at} AS {quoted(name)}" for at, name in enumerate(names))
         made = Path(folder) / "rows.parquet"
+        db.register("rows", columns)
         db.execute(
-            f"COPY (SELECT {renamed} FROM read_csv($text, auto_detect=false, header=false, "
-            "delim=',', quote='\"', escape='\"', nullstr=$nullstr, allow_quoted_nulls=true, "
-            "columns=$columns)) TO $made (FORMAT parquet, COMPRESSION zstd)",
-            {"text": str(text), "nullstr": _NULL, "columns": columns, "made": str(made)},
+            f"COPY (SELECT {', '.join(selected)} FROM rows) TO $made (FORMAT parquet)",
+            {"made": str(made)},
         )
         made.rename(path)
 
