@@ -25,6 +25,9 @@ BACKENDS = Plugins(
     group="itemspace.retrievers",
     builtins=MappingProxyType(
         {
+            "chroma": Builtin("itemspace.adapters.chroma:backend", "chromadb", "chroma"),
+            "chroma+http": Builtin("itemspace.adapters.chroma:server", "chromadb", "chroma"),
+            "chroma+https": Builtin("itemspace.adapters.chroma:server", "chromadb", "chroma"),
             "exact": Builtin("itemspace.adapters.exact:backend"),
             "faiss": Builtin("itemspace.adapters.faiss:backend", "faiss", "faiss"),
             "hnswlib": Builtin("itemspace.adapters.hnswlib:backend", "hnswlib", "hnswlib"),

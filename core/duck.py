@@ -76,7 +76,7 @@ _PARQUET_TYPES: dict[type, str] = {
 
 
 def write_parquet(path: Path, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Rows of plain values into a Parquet file, each column of the type that all its values have."""
+    """Rows of plain values into a Parquet file, each column of the type of its values."""
     columns: dict[str, Any] = {}
     selected = []
     for at, name in enumerate(names):
