@@ -29,6 +29,7 @@ from . import (
     publish,
     query,
     recommend,
+    side,
     tune,
 )
 from .output import notes
@@ -56,6 +57,7 @@ app = typer.Typer(
 )
 for group in (
     ingest,
+    side,
     build,
     evaluate,
     tune,

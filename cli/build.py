@@ -23,7 +23,15 @@ from ..evaluation.figures import check_figure, draw_field_weights
 from .log import DenoiseOption, EarlierOption, EventOption, LogOptions, PurchaseOption
 from .output import print_table, progress_bar, say, working
 from .settings import DatabaseOption, Settings
-from .side import FieldOption, add_fields, fields_of, keep_side, read_side
+from .side import (
+    FieldOption,
+    JsonFieldOption,
+    RelatedOption,
+    SideOptions,
+    add_fields,
+    fields_of,
+    keep_side,
+)
 
 #: Cases that a build is measured by, at most.
 _CASES = 10_000
@@ -38,6 +46,8 @@ def build(
         typer.Option("--option", "-o", help="A builder's option, name=value; repeatable."),
     ] = None,
     field: FieldOption = None,
+    related: RelatedOption = None,
+    json_field: JsonFieldOption = None,
     config: Annotated[
         Path | None,
         typer.Option(help="A file of options, as [bold]tune[/] writes it; --option goes before."),
@@ -91,7 +101,8 @@ def build(
         check_figure(chart)
     with settings.catalog() as catalog:
         fields = fields_of([made])
-        side = read_side(catalog, fields)
+        places = SideOptions(related, json_field)
+        side = places.read(catalog, fields)
         if chart is not None and side is None:
             raise UsageError(
                 "There are no fields to draw; name some (--field), or leave out --chart."
@@ -108,6 +119,8 @@ def build(
             fit_builder(made, sequences, side=side, progress=report)
         path = settings.new_build_path(name)
         kept = {**measures, **keep_side(made, path), "recent": asdict(user)}
+        if places.sources():
+            kept["fields_from"] = asdict(places)
         if getattr(made, "supports_users", False):
             kept["user_vectors"] = made.user_vectors_.save(user_vectors_path(path))
         vectors = made.item_vectors_.with_lineage(**kept)

@@ -19,6 +19,7 @@ from ..core.vectors import VectorSet
 from .exchange import FileFormatOption
 from .output import say, working
 from .settings import DatabaseOption, Settings
+from .side import JsonFieldOption, RelatedOption, SideOptions
 
 
 class Method(StrEnum):
@@ -36,6 +37,8 @@ def cold_start(
         bool, typer.Option("--missing", help="The items of the catalog without a vector.")
     ] = False,
     id_column: Annotated[str, typer.Option(help="The column of ids in the file.")] = "item_id",
+    related: RelatedOption = None,
+    json_field: JsonFieldOption = None,
     build: Annotated[
         int | None, typer.Option(help="The build; the newest with a cold start if left out.")
     ] = None,
@@ -53,12 +56,18 @@ def cold_start(
     """
     if missing == (items is not None):
         raise UsageError("Name a file of --items, or say --missing; one of the two.")
+    places = SideOptions(related, json_field)
+    if items is not None and places.sources():
+        raise UsageError(
+            "--related and --json-field are for the items of the catalog (--missing); the columns "
+            "of a file have the fields' names."
+        )
     settings = Settings.load(database=database)
     chosen = format_of(out, file_format)
     with settings.catalog() as catalog, working("reading the items"):
         found = get_build(catalog, build, with_cold_start=True)
         model = ColdStart.load(found.cold_start_path)
-        side, report = _items(catalog, items, id_column, model, found)
+        side, report = _items(catalog, items, id_column, places, model, found)
     if missing and not len(side):
         say(f"Every item of the catalog has a vector in build {found.id}; nothing was written.")
         return
@@ -80,13 +89,22 @@ def cold_start(
 
 
 def _items(
-    catalog: Catalog, file: Path | None, id_column: str, model: ColdStart, build: Build
+    catalog: Catalog,
+    file: Path | None,
+    id_column: str,
+    places: SideOptions,
+    model: ColdStart,
+    build: Build,
 ) -> tuple[SideInformation, list[str]]:
     """The items to make vectors for, and sentences about them."""
     names = [encoding.field.name for encoding in model.encodings]
-    known = VectorSet.open(build.path).ids
+    vectors = VectorSet.open(build.path)
+    known = vectors.ids
     if file is None:
-        return catalog.read_side_information(names).without(known), []
+        if not places.sources():  # where they stood when the build was made
+            places = SideOptions(**vectors.lineage.get("fields_from", {}))
+        side = places.side_information(catalog, names).without(known)
+        return side, list(side.report)
     side, report = read_item_file(file, names, id_column=id_column, id_kind=known.kind)
     again = len(side) - len(side.without(known))
     if again:

@@ -26,7 +26,15 @@ from .build import parse_options
 from .log import DenoiseOption, EarlierOption, EventOption, LogOptions, PurchaseOption
 from .output import FormatOption, OutputFormat, print_table, say, working
 from .settings import DatabaseOption, Settings
-from .side import FieldOption, add_fields, fields_of, read_side, supports_side
+from .side import (
+    FieldOption,
+    JsonFieldOption,
+    RelatedOption,
+    SideOptions,
+    add_fields,
+    fields_of,
+    supports_side,
+)
 
 
 class SplitName(StrEnum):
@@ -46,6 +54,8 @@ def evaluate(
         ),
     ],
     field: FieldOption = None,
+    related: RelatedOption = None,
+    json_field: JsonFieldOption = None,
     split: Annotated[
         SplitName,
         typer.Option(
@@ -84,7 +94,7 @@ def evaluate(
         raise UsageError("None of the builders reads side information; leave --field out.")
     with settings.catalog() as catalog:
         fields = fields_of(fitted)
-        side = read_side(catalog, fields)
+        side = SideOptions(related, json_field).read(catalog, fields)
         log, weights = LogOptions(denoise, purchase, earlier, event).read(catalog, side, fields)
     chosen = _split(log, weights, split, gap, seed)
     with working("fitting and measuring"):

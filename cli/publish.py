@@ -7,9 +7,12 @@ from typing import Annotated
 import typer
 
 from ..adapters import RetrieverURL
-from ..catalog.records import get_build
+from ..catalog import Catalog
+from ..catalog.records import Version, get_build
+from ..core.errors import UnmappedTable
 from ..publishing import move as move_space
 from ..publishing import publish_build
+from ..space import Space
 from .output import say, working
 from .settings import DatabaseOption, Settings, SpaceOption
 
@@ -41,11 +44,23 @@ def publish(
             version = publish_build(
                 catalog, found, settings.to, space=settings.space, users_to=settings.users_to
             )
+        notes = _coverage(catalog, version)
     users = "" if version.users is None else f"{version.users.count:,} users and "
     say(
         f"Version {version.number} of {version.space!r} is live: {users}{version.item_count:,} "
         f"items × {version.dim} from build {found.id}"
     )
+    for sentence in notes:
+        say(sentence)
+
+
+def _coverage(catalog: Catalog, version: Version) -> list[str]:
+    """What is to be said of items without vectors and vectors without items, if there are any."""
+    try:
+        with Space.open(catalog, version.space, version.number) as opened:
+            return opened.coverage().sentences()
+    except UnmappedTable:
+        return []
 
 
 def move(

@@ -19,7 +19,15 @@ from .build import parse_options
 from .log import DenoiseOption, EarlierOption, EventOption, LogOptions, PurchaseOption
 from .output import FormatOption, OutputFormat, print_table, progress_bar, say
 from .settings import DatabaseOption, Settings
-from .side import FieldOption, add_fields, fields_of, read_side, supports_side
+from .side import (
+    FieldOption,
+    JsonFieldOption,
+    RelatedOption,
+    SideOptions,
+    add_fields,
+    fields_of,
+    supports_side,
+)
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 #: Trials in the table; the record has all of them.
@@ -50,6 +58,8 @@ def tune(
         ),
     ] = None,
     field: FieldOption = None,
+    related: RelatedOption = None,
+    json_field: JsonFieldOption = None,
     measure: Annotated[
         MeasureName, typer.Option(help="What the best options have the most of.")
     ] = MeasureName.HR,
@@ -93,9 +103,10 @@ def tune(
     kind = load_builder(builder)
     fixed = add_fields(builder, kind, parse_options(builder, option or []), field)
     options = LogOptions(denoise, purchase, earlier, event)
+    places = SideOptions(related, json_field)
     fields = fields_of([kind(**fixed)]) if supports_side(kind) else []
     with settings.catalog() as catalog:
-        side = read_side(catalog, fields)
+        side = places.read(catalog, fields)
         log, weights = options.read(catalog, side, fields)
     split = leave_last_out(log.sequences(gap=gap, weights=weights), skip=1)
     folder = settings.new_tuning_path(builder)
@@ -117,15 +128,15 @@ def tune(
     config.parent.mkdir(parents=True, exist_ok=True)
     found.write_config(config)
     if output is OutputFormat.JSON:
-        places = {"config": str(config), "record": str(record)}
-        print(json.dumps(found.to_dict() | places, ensure_ascii=False, default=str))
+        files = {"config": str(config), "record": str(record)}
+        print(json.dumps(found.to_dict() | files, ensure_ascii=False, default=str))
         return
     print_table(*found.table(_SHOWN))
-    _say_what_was_found(found, config, record, gap, options)
+    _say_what_was_found(found, config, record, gap, f"{places} {options}".strip())
 
 
 def _say_what_was_found(
-    found: Tuning, config: Path, record: Path, gap: float | None, options: LogOptions
+    found: Tuning, config: Path, record: Path, gap: float | None, options: str
 ) -> None:
     states = ", ".join(f"{count:,} {state}" for state, count in found.counts().items())
     say(

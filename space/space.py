@@ -25,6 +25,7 @@ from ..core.vectors import check_matrix
 from ..users import UserStore, open_user_store
 from .batches import Batch, Recommendation
 from .blends import Items, blend, weighed, without_vector
+from .coverage import Coverage, find_coverage
 from .lookup import Lookup, Rows
 from .planner import Clock
 from .queries import TextQuery, read_vector
@@ -327,6 +328,10 @@ class Space:
             "near": lambda vector: self.near(read_vector(vector)),
         }
         return lookups[call.function](call.subject).subject(connection, clock)
+
+    def coverage(self, bind: Bind | None = None) -> Coverage:
+        """Which items have a vector, and which vectors an item; reads all ids."""
+        return find_coverage(self._catalog, self._retriever, bind)
 
     def user_options(
         self, exclude_seen: bool | Seen, recent: int | None, decay: float | None

@@ -201,6 +201,33 @@ def test_any_condition_equals_brute_force(
     assert [row.sku for row in rows] == [name for name, _ in expected]
 
 
+def test_what_has_no_vector_and_what_has_no_row(space: Space, engine: Engine) -> None:
+    found = space.coverage()
+    assert (found.rows, found.items, found.vectors) == (200, 200, 195)
+    assert (found.items_without_vector, found.vectors_without_item, found.repeated) == (10, 5, 0)
+    assert found.sentences() == [
+        "10 of 200 items have no vector.", "5 of 195 vectors have no item in SQL."
+    ]  # fmt: skip
+
+
+def test_items_that_stand_twice_count_once(space: Space, engine: Engine) -> None:
+    """A table without a key: each row of the k items comes back."""
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE copy (sku VARCHAR(40), n INTEGER)"))
+        for n in range(2):
+            connection.execute(text(f"INSERT INTO copy SELECT sku, {n} FROM product"))
+        connection.execute(text("INSERT INTO copy VALUES (NULL, 3)"))
+    catalog = Catalog(engine, items="copy", id_column="sku")
+    with Space.open(catalog) as doubled:
+        rows = doubled.similar_to("p3", k=10).execute()
+        expected = [name for name, _ in brute_force(space, "p3")[:10]]
+        assert [row.sku for row in rows] == [name for name in expected for _ in range(2)]
+        assert rows.completeness is Completeness.FULL
+        found = doubled.coverage()
+        assert (found.rows, found.items, found.repeated, found.without_id) == (401, 200, 200, 1)
+        assert "200 rows repeat the id of another row." in found.sentences()
+
+
 def test_views_and_bookkeeping_elsewhere(shop: Catalog, tmp_path: Path) -> None:
     """Over a view of a database that itemspace writes nothing to; also by SQL text."""
     with shop.engine.begin() as connection:
