@@ -27,6 +27,7 @@ from .driver import Candidates
 from .options import merge_options, parse_parameters, search_fields
 from .pgvector_options import WIDEST_EF, PgvectorFacts, PgvectorOptions
 from .pgvector_server import Connection, PgvectorServer
+from .pgvector_sql import SqlVectors, is_same_database
 from .pgvector_wire import Binary, VectorFormat, pack_ids
 from .url import RetrieverURL
 
@@ -284,6 +285,12 @@ class PgvectorDriver:
             f"SELECT t.id, t.vec, q.at FROM unnest($1::{storage}[]) WITH ORDINALITY q(vec, at) "
             f"CROSS JOIN LATERAL ({nearest}) t"
         )
+
+    def vectors_in(self, url: Any) -> SqlVectors | None:
+        """See :meth:`.DriverRetriever.vectors_in`."""
+        if not is_same_database(self._server.url, self._options, url):
+            return None
+        return SqlVectors(self._options, self.metric)
 
     def _packed(self, ids: IdFilter) -> Binary:
         """The filter's ids as an array; made once."""

@@ -98,6 +98,15 @@ class DriverRetriever:
         found: dict[str, float] = {} if tune is None else tune(matrix, recall)
         return found
 
+    def vectors_in(self, url: Any) -> Any:
+        """The vectors as a table of SQL's, where a SQLAlchemy URL names their database, or None.
+
+        What that table is, :class:`itemspace.space.in_database.Vectors` says.
+        """
+        self._check_open()
+        find = getattr(self._driver, "vectors_in", None)
+        return None if find is None else find(url)
+
     def flush(self) -> None:
         self._check_open()
         if self._writable:

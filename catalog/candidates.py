@@ -52,7 +52,7 @@ def placeholder(name: str, kind: IdKind) -> FromClause:
     Statements refer to it by name; :func:`candidates` makes the CTE of that name.
     """
     return table(
-        name, column(ITEM_ID, _id_type(kind)), column(SCORE, Double()), column(RANK, Integer())
+        name, column(ITEM_ID, id_type(kind)), column(SCORE, Double()), column(RANK, Integer())
     )
 
 
@@ -87,7 +87,7 @@ def candidates(
         for rank, (item, score) in enumerate(zip(ids, scores, strict=True), start=1)
     ]
     columns: tuple[ColumnElement[Any], ...] = (
-        column(ITEM_ID, _id_type(kind)),
+        column(ITEM_ID, id_type(kind)),
         column(SCORE, Double()),
         column(RANK, Integer()),
     )
@@ -99,7 +99,7 @@ def _json_pairs(name: str, kind: IdKind) -> CTE:
     pairs = bindparam(f"{name}_pairs", type_=Text())
     source = func.json_each(pairs).table_valued("key", "value")
     return select(
-        func.json_extract(source.c.value, "$[0]", type_=_id_type(kind)).label(ITEM_ID),
+        func.json_extract(source.c.value, "$[0]", type_=id_type(kind)).label(ITEM_ID),
         func.json_extract(source.c.value, "$[1]", type_=Double()).label(SCORE),
         (source.c.key + 1).label(RANK),
     ).cte(name)
@@ -110,7 +110,7 @@ def _json_rows(name: str, kind: IdKind) -> CTE:
     pairs = bindparam(f"{name}_pairs", type_=Text())
     columns = f"`{RANK}` FOR ORDINALITY, {ITEM_ID} {_MYSQL_TYPES[kind]} PATH '$[0]', "
     rows = _json_table(pairs, f"{columns}{SCORE} DOUBLE PATH '$[1]'").table_valued(
-        column(ITEM_ID, _id_type(kind)), column(SCORE, Double()), column(RANK, Integer())
+        column(ITEM_ID, id_type(kind)), column(SCORE, Double()), column(RANK, Integer())
     )
     return select(rows.alias(f"{name}_rows")).cte(name)
 
@@ -122,10 +122,10 @@ def _json_table(text: ColumnElement[Any], columns: str) -> FunctionElement[Any]:
 
 @cache
 def _unnested(name: str, kind: IdKind) -> CTE:
-    ids: ColumnElement[Any] = bindparam(f"{name}_ids", type_=ARRAY(_id_type(kind)))
+    ids: ColumnElement[Any] = bindparam(f"{name}_ids", type_=ARRAY(id_type(kind)))
     scores: ColumnElement[Any] = bindparam(f"{name}_scores", type_=ARRAY(Double()))
     unnested = func.unnest(
-        cast(ids, ARRAY(_id_type(kind))), cast(scores, ARRAY(Double()))
+        cast(ids, ARRAY(id_type(kind))), cast(scores, ARRAY(Double()))
     ).table_valued(ITEM_ID, SCORE, with_ordinality=RANK, joins_implicitly=True)
     return select(unnested.render_derived(name=f"{name}_rows")).cte(name)
 
@@ -139,7 +139,7 @@ def is_among(
         source = func.json_each(literal(text, Text())).table_valued("value")
         return id_column.in_(select(source.c.value))
     if dialect == "postgresql":
-        return id_column == func.any(cast(list(ids), ARRAY(_id_type(kind))))
+        return id_column == func.any(cast(list(ids), ARRAY(id_type(kind))))
     if dialect in MYSQL:
         text = json.dumps(list(ids), ensure_ascii=False)
         columns = f"{ITEM_ID} {_MYSQL_TYPES[kind]} PATH '$'"
@@ -148,5 +148,6 @@ def is_among(
     return id_column.in_(list(ids))
 
 
-def _id_type(kind: IdKind) -> TypeEngine[Any]:
+def id_type(kind: IdKind) -> TypeEngine[Any]:
+    """The type of ids in statements."""
     return BigInteger() if kind == "int" else String()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, Protocol, Self
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, select
+from sqlalchemy import CTE, ColumnElement, Connection, FromClause, Row, Select, select
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, StatementError
 from sqlalchemy.orm import Session
 
@@ -27,7 +27,9 @@ from ..catalog.mapping import ItemTable
 from ..core.errors import InvalidCondition
 from ..core.neighbors import Completeness, NeighborList
 from ..core.retriever import Retriever
+from .in_database import InDatabase, Vectors
 from .planner import Clock, Plan, Planner, Resolved
+from .rankings import VectorRanking
 from .statements import conditions_of, is_one_row_per_item, merges_rows, sources_of
 from .subjects import Resolve, Subject, UserSource
 from .variety import DEEPER, DEPTH, Variety
@@ -226,21 +228,37 @@ class Lookup:
         def matching() -> Select[Any]:
             return conditions_of(statement, items, self._near)
 
-        def fetch(found: NeighborList, k: int) -> Any:
-            return self._fetch(statement.limit(k), found, run, connection, clock, is_one=True)
-
         alone = sources == [items.table]
         together = alone and not self._variety and is_one_row_per_item(statement, items, self._near)
-        planner = Planner(
-            subject.ranking,
-            len(self._space.retriever),
-            items,
-            run,
-            dialect,
-            matching,
-            clock,
-            fetch if together else None,
-        )
+        planner: Planner | InDatabase
+        vectors = self._vectors_in(connection, subject)
+        if vectors is not None:
+            fetch_near = partial(self._join, statement, run=run, clock=clock, is_one=True)
+            planner = InDatabase(
+                vectors,
+                subject.ranking,
+                items,
+                run,
+                matching,
+                clock,
+                self._name,
+                fetch_near if together else None,
+            )
+        else:
+
+            def fetch(found: NeighborList, k: int) -> Any:
+                return self._fetch(statement.limit(k), found, run, connection, clock, is_one=True)
+
+            planner = Planner(
+                subject.ranking,
+                len(self._space.retriever),
+                items,
+                run,
+                dialect,
+                matching,
+                clock,
+                fetch if together else None,
+            )
         narrowed = statement.whereclause is not None or not alone
         if not self._variety:
             return planner.resolve(self._k, narrowed=narrowed)
@@ -283,22 +301,47 @@ class Lookup:
     ) -> tuple[list[str], Sequence[Any]]:
         """Names and rows of the statement joined with found items; ``is_one``: one for each."""
         near = self._candidates(connection, self._name, found)
+        return self._join(statement, near.cte, near.parameters, run=run, clock=clock, is_one=is_one)
+
+    def _join(
+        self,
+        statement: Select[Any],
+        near: CTE,
+        parameters: dict[str, Any] | None = None,
+        *,
+        run: Connection | Session,
+        clock: Clock,
+        is_one: bool,
+    ) -> tuple[list[str], Sequence[Any]]:
         # A CTE stands for the placeholder's name.
-        joined = statement.add_cte(near.cte).where(self._space.items.id == self._near.c[ITEM_ID])
+        joined = statement.add_cte(near).where(self._space.items.id == self._near.c[ITEM_ID])
         if not statement._order_by_clauses and (is_one or not merges_rows(statement)):
             joined = joined.order_by(self.rank)
 
         def send() -> tuple[list[str], Sequence[Any]]:
-            result = run.execute(joined, near.parameters)
+            result = run.execute(joined, parameters)
             keys = list(result.keys())
             try:
                 return keys, result.all()
             except InvalidRequestError:
                 # An entity with an eagerly joined collection comes once per member of it.
-                return keys, run.execute(joined, near.parameters).unique().all()
+                return keys, run.execute(joined, parameters).unique().all()
 
         fetched: tuple[list[str], Sequence[Any]] = clock.ask(send)
         return fetched
+
+    def _vectors_in(self, connection: Connection, subject: Subject) -> Vectors | None:
+        """The vectors as a table of the items' own database, where they are one.
+
+        Not on a connection that commits by itself: settings would outlive the lookup.
+        """
+        find = getattr(self._space.retriever, "vectors_in", None)
+        if find is None or not isinstance(subject.ranking, VectorRanking):
+            return None
+        if getattr(connection.connection.dbapi_connection, "autocommit", True):
+            return None
+        found: Vectors | None = find(connection.engine.url)
+        return found
 
     def _candidates(self, connection: Connection, name: str, found: NeighborList) -> Candidates:
         ids, scores = found.ids.tolist(), found.scores.tolist()
