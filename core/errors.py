@@ -38,6 +38,7 @@
     └── CatalogError                  the SQL side
         ├── DatabaseUnavailable       ConnectionError
         ├── SchemaOutdated            RuntimeError
+        ├── QueryTimeout              TimeoutError
         ├── UnmappedTable             LookupError
         ├── UnknownBuild              LookupError
         ├── UnknownSpace              LookupError

@@ -84,10 +84,9 @@ class Ids:
         offsets: Int64Array | None,
     ) -> None:
         self.kind = kind
-        # As plain arrays: a slice of a memmap costs ten times as much.
-        self._values = None if values is None else np.asarray(values)
-        self._blob = None if blob is None else np.asarray(blob)
-        self._offsets = None if offsets is None else np.asarray(offsets)
+        self._values = None if values is None else _plain(values)
+        self._blob = None if blob is None else _plain(blob)
+        self._offsets = None if offsets is None else _plain(offsets)
 
     @property
     def buffers(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -218,6 +217,13 @@ class Ids:
             ),
         )
 
+    @property
+    def _texts(self) -> tuple[ByteArray, Int64Array]:
+        """The blob and its offsets."""
+        if self._blob is None or self._offsets is None:  # an empty set of the other kind
+            return _plain(np.empty(0, np.uint8)), _plain(np.zeros(1, np.int64))
+        return self._blob, self._offsets
+
     def _bytes(self, row: int) -> bytes:
         assert self._blob is not None and self._offsets is not None
         return self._blob[self._offsets[row] : self._offsets[row + 1]].tobytes()
@@ -235,22 +241,23 @@ class Ids:
 
 
 class _Index:
-    """id → first row: a sorted array for integers, a dict over UTF-8 bytes for strings."""
+    """id → first row: a sorted array for integers, a hash table for strings."""
 
     def __init__(self, ids: Ids) -> None:
-        self._rows: dict[bytes, int] = {}
-        self._order: Int64Array | None = None
+        self._ids = ids
         if ids._values is not None:
             self._order = np.argsort(ids._values, kind="stable")
             self._sorted = ids._values[self._order]
         else:
-            for row, piece in enumerate(ids._all_bytes()):
-                self._rows.setdefault(piece, row)
+            from .text_index import make_table
+
+            self._table = make_table(*ids._texts)
 
     def rows_of(self, ids: Ids) -> Int64Array:
-        if self._order is None:
-            find = self._rows.get
-            return np.fromiter((find(p, -1) for p in ids._all_bytes()), np.int64, len(ids))
+        if self._ids._values is None:
+            from .text_index import find_rows
+
+            return find_rows(self._table, *self._ids._texts, *ids._texts)
         rows = np.full(len(ids), -1, dtype=np.int64)
         if self._sorted.size == 0:
             return rows
@@ -259,6 +266,16 @@ class _Index:
         found = self._sorted[at] == wanted
         rows[found] = self._order[at[found]]
         return rows
+
+
+def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A view that cannot be written, so that kernels are compiled for one kind of array.
+
+    Of a memmap a plain array, too, a slice of which costs a tenth.
+    """
+    view: npt.NDArray[Any] = np.asarray(array)[:]
+    view.flags.writeable = False
+    return view
 
 
 def _kind_of(value: object) -> IdKind:
@@ -299,20 +316,29 @@ def _to_int64(values: npt.NDArray[Any]) -> Int64Array:
 
 
 def _encode(items: list[Any]) -> tuple[ByteArray, Int64Array]:
-    pieces = []
-    for value in items:
-        if not isinstance(value, str):
-            raise InvalidId(f"Expected str ids throughout; received {value!r} among them.")
-        if len(value) > MAX_ID_LENGTH or "\0" in value:
-            raise InvalidId(
-                f"String ids have at most {MAX_ID_LENGTH} characters and no NUL; "
-                f"received {value[:40]!r} of {len(value)} characters."
-            )
-        try:
-            pieces.append(value.encode())
-        except UnicodeEncodeError as error:
-            raise InvalidId(f"The id {value!r} is not valid Unicode text.") from error
-    return _join(pieces)
+    try:
+        joined = "".join(items)
+        lengths = np.fromiter(map(len, items), np.int64, len(items))
+        if joined.isascii() and "\0" not in joined and lengths.max(initial=0) <= MAX_ID_LENGTH:
+            offsets = np.concatenate([[0], np.cumsum(lengths)])
+            return np.frombuffer(joined.encode(), dtype=np.uint8), offsets
+    except TypeError:
+        pass  # said below, of the value that is no text
+    return _join([_checked_text(value) for value in items])
+
+
+def _checked_text(value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise InvalidId(f"Expected str ids throughout; received {value!r} among them.")
+    if len(value) > MAX_ID_LENGTH or "\0" in value:
+        raise InvalidId(
+            f"String ids have at most {MAX_ID_LENGTH} characters and no NUL; "
+            f"received {value[:40]!r} of {len(value)} characters."
+        )
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidId(f"The id {value!r} is not valid Unicode text.") from error
 
 
 def _join(pieces: list[bytes]) -> tuple[ByteArray, Int64Array]:

@@ -108,3 +108,27 @@ def test_repr_is_short() -> None:
     assert repr(Ids(range(10))) == "Ids([0, 1, 2, 3, 4, …], kind='int', n=10)"
     with pytest.raises(TypeError):
         hash(Ids([1]))
+
+
+@given(st.lists(st.text(max_size=12).filter(lambda t: "\0" not in t)), st.integers(0, 3))
+def test_rows_of_texts_equal_a_dictionary(texts: list[str], missing: int) -> None:
+    """Of a text that stands more than once, the first row; also of texts that hash alike."""
+    try:
+        ids = Ids(texts, "str")
+    except InvalidId:  # lone surrogates
+        return
+    first: dict[str, int] = {}
+    for row, name in enumerate(texts):
+        first.setdefault(name, row)
+    wanted = [*texts[::-1], *(f"missing {at}" for at in range(missing))]
+    rows = ids.rows_of(Ids(wanted, "str"))
+    assert rows.tolist() == [first.get(name, -1) for name in wanted]
+    assert ids.to_list() == texts
+
+
+def test_many_texts_of_many_lengths() -> None:
+
+    names = [f"{'x' * (at % 200)}{at}" for at in range(5000)]
+    ids = Ids(names)
+    assert ids.rows_of(ids).tolist() == list(range(5000))
+    assert (ids.rows_of(Ids([f"y{at}" for at in range(5000)])) == -1).all()
