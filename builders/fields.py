@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ..core.behaviour import Offsets
 from ..core.errors import BadRow, InvalidOption
 from ..core.ids import Ids
+from ..core.side_information import PANDAS_GAPS, SEVERAL
 
 Kind = Literal["categorical", "multi", "numeric"]
 
@@ -26,13 +27,10 @@ _EXPECTED = {
     "multi": "a list or set of Unicode texts, numbers and booleans, or one text",
     "numeric": "a finite number",
 }
-_SEVERAL = (list, tuple, set, frozenset, np.ndarray)
 _BOOLEAN, _WHOLE, _FLOAT = (bool, np.bool_), (int, np.integer), (float, np.floating)
 #: np.timedelta64 calls itself an np.integer, so these are asked for before numbers.
 _TIME = (np.datetime64, np.timedelta64)
 _NUMBER, _NO_NUMBER = (*_FLOAT, *_WHOLE, Decimal), (*_BOOLEAN, *_TIME)
-#: pandas.NaT and pandas.NA, told by name: pandas may not be there.
-_PANDAS_GAPS = frozenset({"NaTType", "NAType"})
 
 
 @dataclass(frozen=True)
@@ -191,7 +189,7 @@ def _text(value: Any) -> str | None:
         if not value.isascii():
             value.encode()  # A lone surrogate would fail after the training, when it is saved.
         return str(value) or None
-    if value is None or type(value).__name__ in _PANDAS_GAPS:
+    if value is None or type(value).__name__ in PANDAS_GAPS:
         return None
     if isinstance(value, _TIME):
         return None if np.isnat(value) else str(value)
@@ -215,12 +213,12 @@ def _texts(value: Any, separator: str) -> list[str]:
     if isinstance(value, str):
         found = {piece.strip() for piece in (_text(value) or "").split(separator)}
         return sorted(found - {""})
-    pieces = map(_text, value if isinstance(value, _SEVERAL) else (value,))
+    pieces = map(_text, value if isinstance(value, SEVERAL) else (value,))
     return sorted({piece for piece in pieces if piece is not None})
 
 
 def _number(value: Any) -> float | None:
-    if value is None or type(value).__name__ in _PANDAS_GAPS:
+    if value is None or type(value).__name__ in PANDAS_GAPS:
         return None
     if isinstance(value, str):
         if not value.strip():

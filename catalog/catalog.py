@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
@@ -13,13 +13,20 @@ from sqlalchemy.orm import Session
 
 from ..core.behaviour import Interactions
 from ..core.errors import EmptyInput, InvalidOption, UnknownColumn, UnmappedTable
-from ..core.ids import Ids
 from ..core.side_information import SideInformation
 from . import schema
 from .columns import Array, Coder, Reader, numbers, seconds
 from .engines import open_engine, shown, translated_errors
 from .guarded import reading_engine
-from .mapping import InteractionTable, ItemTable, map_interactions, map_items, map_table
+from .mapping import (
+    InteractionTable,
+    ItemTable,
+    map_interactions,
+    map_items,
+    map_table,
+    shown_table,
+)
+from .side_information import read_side_information
 
 Bind = Connection | Session
 _BATCH = 50_000
@@ -33,8 +40,9 @@ class Catalog:
     engine
         A SQLAlchemy engine, which stays the caller's, or a database URL.
     items, id_column
-        The items: a ``Table``, an ORM class, or a table name to reflect; and the column of their
-        ids (text or integer).
+        The items: a ``Table``, an ORM class, a SELECT, or a table name to reflect; and the column
+        of their ids (text or integer). A SELECT is a subquery of every statement: its columns are
+        in :attr:`items`.
     interactions, user_column, item_column, time_column, order_column
         The log, likewise. Times are Unix seconds, dates or timestamps (those without a zone are
         UTC). ``order_column`` orders events of the same time, whose order is the database's
@@ -216,7 +224,7 @@ class Catalog:
                     found[name].append(mapped[name][1](values))
         if not found["user"]:
             raise EmptyInput(
-                f"The table {log.table} holds no events; load some with `itemspace ingest`.",
+                f"The {shown_table(log.table)} holds no events; load some with `itemspace ingest`.",
                 path=str(log.table),
             )
         joined = {name: np.concatenate(arrays) for name, arrays in found.items()}
@@ -244,26 +252,34 @@ class Catalog:
                 f"{log.dwell}: {error}", option="dwell_column", received=error.received
             ) from error
 
-    def read_side_information(self, columns: Iterable[str]) -> SideInformation:
-        """What the table of items says in some columns, streamed; items without an id are left out.
+    def side_information(self, fields: Iterable[str] | Mapping[str, Any]) -> SideInformation:
+        """What SQL says of the items, streamed, for builders; items without an id are left out.
+
+        One statement for the items, and one for each :class:`.Related`.
+
+        Parameters
+        ----------
+        fields
+            Names of columns of the items; or name → source, which is such a name, a SQLAlchemy
+            column or expression over the items, a :class:`.JsonPath` or a :class:`.Related`.
+
+        Returns
+        -------
+        SideInformation
+            In the order of the database's rows. None is no value; several values are a list
+            without NULL and duplicates. Its ``report`` says what was left out and how often:
+            related rows of unknown items, JSON that holds no value.
 
         Raises
         ------
-        UnknownColumn
-            A column that the table lacks; those that it has are named.
+        UnknownColumn, UnmappedTable
+            A column or a table that is not there; those that are there are named. An expression,
+            or a relationship, of other tables than the items'.
+        InvalidId
+            A related table with ids of another kind than the items'.
+        InvalidOption
+            What is no source; a SELECT with other than two columns.
         DuplicateIds
             An item in two rows.
         """
-        items = self.items
-        names = list(dict.fromkeys(columns))
-        statement = select(items.id, *map(items.column, names)).where(items.id.is_not(None))
-        statement = statement.execution_options(yield_per=_BATCH)
-        ids: list[Any] = []
-        values: list[list[Any]] = [[] for _ in names]
-        with self.connection() as connection, connection.execute(statement) as result:
-            for batch in result.partitions():
-                column = zip(*batch, strict=True)
-                ids.extend(next(column))
-                for found, more in zip(values, column, strict=True):
-                    found.extend(more)
-        return SideInformation(Ids(ids, items.id_kind), dict(zip(names, values, strict=True)))
+        return read_side_information(self, fields)

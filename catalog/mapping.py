@@ -14,6 +14,7 @@ from sqlalchemy import (
     Engine,
     FromClause,
     MetaData,
+    SelectBase,
     Table,
     false,
     inspect,
@@ -52,7 +53,7 @@ class ItemTable:
 
     def column(self, name: str) -> ColumnElement[Any]:
         """One column; :class:`UnknownColumn` names those there are."""
-        return _column(self.table, name)
+        return column_of(self.table, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ class InteractionTable:
 
 
 def map_items(engine: Engine, source: Any, id_column: str) -> ItemTable:
-    """Map a ``Table``, an ORM class, or the name of a table (``schema.table``) to reflect.
+    """Map a ``Table``, an ORM class, a SELECT, or a table's name (``schema.table``) to reflect.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def map_items(engine: Engine, source: Any, id_column: str) -> ItemTable:
         takes texts that differ for the same.
     """
     found = map_table(engine, source, "items")
-    column = _column(found, id_column)
+    column = column_of(found, id_column)
     return ItemTable(found, column, _kind(engine, column))
 
 
@@ -107,7 +108,7 @@ def map_interactions(
     A table of ``ingest`` has its ``timestamp`` where the log had times, else numbers its events.
     """
     found = map_table(engine, source, "interactions")
-    user, item = _column(found, user_column), _column(found, item_column)
+    user, item = column_of(found, user_column), column_of(found, item_column)
     is_ours = (source, time_column) == (INTERACTION, "timestamp")
     if is_ours and "timestamp" not in found.c and EVENT_NUMBER in found.c:
         time_column, order_column = None, order_column or EVENT_NUMBER
@@ -117,8 +118,8 @@ def map_interactions(
     )
     if time is None and order is None:
         raise UnknownColumn(
-            f"A table has no order of its own: name the column of {found} that holds the times "
-            "(time_column) or one that numbers the events (order_column).",
+            f"A table has no order of its own: name the column of the {shown_table(found)} that "
+            "holds the times (time_column) or one that numbers the events (order_column).",
             column="order_column",
         )
     return InteractionTable(
@@ -139,12 +140,15 @@ def map_table(engine: Engine, source: Any, what: str) -> FromClause:
     """A table as it is named: see :func:`map_items`; ``what`` it is for stands in the error."""
     if isinstance(source, FromClause):
         return source
+    if isinstance(source, SelectBase):
+        return source.subquery()
     if not isinstance(source, str):
         try:
             mapped: FromClause = inspect(source).local_table
         except (NoInspectionAvailable, AttributeError) as error:
             raise UnmappedTable(
-                f"{source!r} is no Table, ORM class or table name; name the table of the {what}."
+                f"{source!r} is no Table, ORM class, SELECT or table name; name the table of the "
+                f"{what}."
             ) from error
         return mapped
     schema, _, name = source.rpartition(".")
@@ -158,10 +162,17 @@ def map_table(engine: Engine, source: Any, what: str) -> FromClause:
         ) from error
 
 
-def _column(found: FromClause, name: str) -> ColumnElement[Any]:
+def shown_table(found: FromClause) -> str:
+    """What messages call a table: a SELECT would be long."""
+    return f"table {found}" if isinstance(found, Table) else "SELECT"
+
+
+def column_of(found: FromClause, name: str) -> ColumnElement[Any]:
+    """One column; :class:`UnknownColumn` names those there are."""
     if name not in found.c:
         raise UnknownColumn(
-            f"The table {found} has no column {name!r}; it has: {', '.join(found.c.keys())}.",
+            f"The {shown_table(found)} has no column {name!r}; it has: "
+            f"{', '.join(found.c.keys())}.",
             column=name,
         )
     return found.c[name]
@@ -173,7 +184,7 @@ def _typed(
     """The column of that name, if there is to be one, of one of the Python types ``kinds``."""
     if name is None:
         return None
-    column = _column(found, name)
+    column = column_of(found, name)
     _check_type(column, kinds, expected)
     return column
 

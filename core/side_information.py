@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +13,42 @@ import numpy.typing as npt
 
 from .errors import InvalidOption, UnknownColumn
 from .ids import Ids
+
+#: Cells of several values.
+SEVERAL = (list, tuple, set, frozenset, np.ndarray)
+#: pandas.NaT and pandas.NA, told by name: pandas may not be there.
+PANDAS_GAPS = frozenset({"NaTType", "NAType"})
+
+
+@dataclass(frozen=True)
+class ColumnCoverage:
+    """How much a column says of the items."""
+
+    column: str
+    items: int
+    present: int
+    """Items that have a value."""
+    distinct: int
+    """Different values, of all items together."""
+    values: int
+    """Values of all items; more than ``present`` where items have several."""
+
+    @property
+    def share(self) -> float:
+        """The part of the items that have a value, from 0 to 1."""
+        return self.present / self.items if self.items else 0.0
+
+    @property
+    def values_per_item(self) -> float:
+        """The mean over the items that have a value."""
+        return self.values / self.present if self.present else 0.0
+
+    def __str__(self) -> str:
+        several = f", {self.values_per_item:.1f} for each of these items"
+        return (
+            f"{self.column}: {self.present:,} of {self.items:,} items ({100 * self.share:.1f} %), "
+            f"{self.distinct:,} distinct values{several if self.values > self.present else ''}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +61,8 @@ class SideInformation:
         The items, n distinct ids, or what :class:`.Ids` takes.
     columns
         Name → n values, in the order of ``ids``: lists, arrays (masked is missing), Arrow columns.
+    report
+        Sentences on how they were read: what was left out.
 
     Raises
     ------
@@ -34,6 +74,7 @@ class SideInformation:
 
     ids: Ids
     columns: Mapping[str, Sequence[Any]]
+    report: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         ids = Ids(self.ids)
@@ -49,6 +90,7 @@ class SideInformation:
                 )
         object.__setattr__(self, "ids", ids)
         object.__setattr__(self, "columns", columns)
+        object.__setattr__(self, "report", tuple(self.report))
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]], id_column: str = "item_id") -> Self:
@@ -92,7 +134,43 @@ class SideInformation:
         rows: npt.NDArray[np.int64] = np.flatnonzero(items.rows_of(self.ids) < 0)
         places = rows.tolist()
         columns = {name: [values[at] for at in places] for name, values in self.columns.items()}
-        return type(self)(self.ids[rows], columns)
+        return type(self)(self.ids[rows], columns, self.report)
+
+    def coverage(self) -> list[ColumnCoverage]:
+        """How many items have a value, and which, by column, in their order.
+
+        None, NaN, NaT and the empty text are no values, nor are they among several. Values are
+        told apart as Python does: 1 and 1.0 are one, 1 and "1" are two.
+        """
+        return [_coverage(name, column) for name, column in self.columns.items()]
+
+
+def _coverage(name: str, column: Sequence[Any]) -> ColumnCoverage:
+    cells = [
+        [value for value in (cell if isinstance(cell, SEVERAL) else (cell,)) if not _is_gap(value)]
+        for cell in column
+    ]
+    present = sum(map(bool, cells))
+    distinct = len(set(map(_told_apart, chain.from_iterable(cells))))
+    return ColumnCoverage(name, len(cells), present, distinct, sum(map(len, cells)))
+
+
+def _is_gap(value: Any) -> bool:
+    """Whether it stands for no value."""
+    if isinstance(value, float | Decimal | np.floating | np.datetime64 | np.timedelta64):
+        return bool(value != value)  # noqa: PLR0124 – NaN and NaT alone
+    if isinstance(value, str):
+        return not value
+    return value is None or type(value).__name__ in PANDAS_GAPS
+
+
+def _told_apart(value: Any) -> Any:
+    """The value, or its repr where it cannot be a key."""
+    try:
+        hash(value)
+    except TypeError:
+        return repr(value)
+    return value
 
 
 def _as_list(column: Any) -> list[Any]:

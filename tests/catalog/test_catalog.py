@@ -6,7 +6,7 @@ from sqlalchemy import Engine, text
 
 def test_side_information(shop: Catalog) -> None:
     """On SQLite and PostgreSQL."""
-    side = shop.read_side_information(["kind", "price", "kind"])
+    side = shop.side_information(["kind", "price", "kind"])
     assert repr(side) == "<SideInformation of 200 items: kind, price>"
     assert side.ids.kind == "str"
     rows = dict(
@@ -14,9 +14,9 @@ def test_side_information(shop: Catalog) -> None:
     )
     assert rows["p2"] == ("bags", 2.0)
     assert rows["p7"] == (None, 7.0)
-    assert len(shop.read_side_information([])) == 200
+    assert len(shop.side_information([])) == 200
     with pytest.raises(UnknownColumn, match="'brand'; it has: sku, title, kind, price, stock"):
-        shop.read_side_information(["kind", "brand"])
+        shop.side_information(["kind", "brand"])
 
 
 def test_side_information_of_doubtful_tables(engine: Engine) -> None:
@@ -24,12 +24,12 @@ def test_side_information_of_doubtful_tables(engine: Engine) -> None:
         connection.execute(text("CREATE TABLE thing (code INTEGER, kind VARCHAR(9))"))
     ensure(engine)
     catalog = Catalog(engine, items="thing", id_column="code")
-    empty = catalog.read_side_information(["kind"])
+    empty = catalog.side_information(["kind"])
     assert (len(empty), empty.ids.kind, empty.column("kind")) == (0, "int", [])
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO thing VALUES (1, 'a'), (NULL, 'b')"))
-    assert list(catalog.read_side_information(["kind"]).ids) == [1]
+    assert list(catalog.side_information(["kind"]).ids) == [1]
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO thing VALUES (1, 'c')"))
     with pytest.raises(DuplicateIds):
-        catalog.read_side_information(["kind"])
+        catalog.side_information(["kind"])

@@ -1,14 +1,25 @@
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
+from itemspace import Completeness, Metric, VectorSet
 from itemspace.catalog import Catalog, ensure
 from itemspace.catalog.candidates import candidates, is_among
 from itemspace.catalog.mapping import map_interactions, map_items
-from itemspace.catalog.user_events import recent_items
+from itemspace.catalog.user_events import (
+    Seen,
+    count_events,
+    count_users,
+    recent_items,
+    seen_items,
+    user_pages,
+)
 from itemspace.core.errors import EmptyInput, InvalidOption, UnknownColumn, UnmappedTable
 from itemspace.core.ids import Ids
+from itemspace.publishing import publish
+from itemspace.space import Space
 from sqlalchemy import (
     JSON,
     Column,
@@ -23,10 +34,14 @@ from sqlalchemy import (
     Table,
     cast,
     collate,
+    func,
     insert,
+    literal,
     select,
     text,
+    union_all,
 )
+from sqlalchemy.orm import Session
 
 META = MetaData()
 THING = Table(
@@ -114,7 +129,7 @@ def test_ids_that_a_column_would_merge(engine: Engine) -> None:
 def test_what_cannot_be_mapped(things: Engine) -> None:
     with pytest.raises(UnmappedTable, match="no table 'nothing'"):
         map_items(things, "nothing", "code")
-    with pytest.raises(UnmappedTable, match="no Table, ORM class or table name"):
+    with pytest.raises(UnmappedTable, match="no Table, ORM class, SELECT or table name"):
         map_items(things, 42, "code")
     with pytest.raises(UnknownColumn, match="it has: code, number, extra"):
         map_items(things, THING, "sku")
@@ -239,3 +254,91 @@ def test_candidates_travel_into_sql(things: Engine, form: str) -> None:
         empty = candidates(dialect, "near", "str", [], []) if form == "own" else None
         if empty is not None:
             assert connection.execute(select(empty.cte), empty.parameters).all() == []
+
+
+def selected(shop: Catalog) -> Catalog:
+    """The same shop by SELECTs: dear products with their tags counted, and two logs as one."""
+    product, event = shop.items.table, shop.interactions.table
+    tag = Table("tag", MetaData(), autoload_with=shop.engine)
+    tags = select(func.count()).where(tag.c.sku == product.c.sku).scalar_subquery()
+    old, new = (
+        select(
+            event.c.who.label("user"), event.c.sku, event.c.at, literal(kind).label("action")
+        ).where(condition)
+        for kind, condition in (("old", event.c.at < 300), ("new", event.c.at >= 300))
+    )
+    return Catalog(
+        shop.engine,
+        items=select(product.c.sku, product.c.title, product.c.price, tags.label("tags")).where(
+            product.c.price >= 20
+        ),
+        id_column="sku",
+        interactions=union_all(old, new),
+        user_column="user",
+        item_column="sku",
+        time_column="at",
+        kind_column="action",
+    )
+
+
+def test_interactions_and_items_that_are_selects(shop: Catalog) -> None:
+    catalog = selected(shop)
+    plain, log = shop.read_interactions(), catalog.read_interactions()
+    assert (log.users, log.items) == (plain.users, plain.items)
+    assert log.kinds == Ids(["new", "old"])
+    for name in ("times", "user_codes", "item_codes"):
+        one, other = getattr(plain, name), getattr(log, name)
+        assert sorted(one.tolist()) == sorted(other.tolist())
+    assert recent_items(catalog, [1, 2], 5) == recent_items(shop, [1, 2], 5)
+    assert recent_items(catalog, [1], 5) == recent_items(shop, [1], 5)
+    assert count_users(catalog) == 20
+    assert [user for page in user_pages(catalog, 7) for user in page] == list(range(20))
+    for one, other in zip(count_events(catalog), count_events(shop), strict=True):
+        assert list(one) == list(other)
+    new = seen_items(catalog, [3], Seen(kinds=["new"], since=400))
+    assert set(new[3]) == set(seen_items(shop, [3], Seen(since=400))[3])
+    assert set(catalog.items.columns) == {"sku", "title", "price", "tags"}
+    assert catalog.find_items("title", "Product 30") == ["p30"]
+    assert catalog.find_items("title", "Product 3") == []
+    assert list(catalog.readable) == []
+
+
+def test_a_lookup_over_items_that_are_a_select(shop: Catalog, tmp_path: Path) -> None:
+    catalog = selected(shop)
+    names = [f"p{at}" for at in range(200)]
+    matrix = np.random.default_rng(1).standard_normal((200, 8)).astype(np.float32)
+    publish(shop, VectorSet(Ids(names), matrix, Metric.COSINE), f"exact:{tmp_path}/published")
+    with Space.open(shop) as space:
+        ranked = [row.sku for row in space.similar_to("p30", k=199).execute()]
+    dear = [name for name in ranked if int(name[1:]) >= 20]
+    even = [name for name in dear if not int(name[1:]) % 2]
+    with Space.open(catalog) as space:
+        near = space.similar_to("p30", k=10)
+        rows = near.execute()
+        assert [row.sku for row in rows] == dear[:10]
+        assert [row.tags for row in rows] == [2 * (name in even) for name in dear[:10]]
+        assert rows.keys == ("sku", "title", "price", "tags", "score")
+        items = space.items
+        statement = select(items.id, near.score).where(items.column("tags") > 0)
+        with Session(shop.engine) as session:
+            found = near.execute(session, statement)
+        assert [row.sku for row in found] == even[:10]
+        assert found.completeness is Completeness.FULL
+        few = statement.where(items.column("price") < 25)
+        assert near.execute(statement=few).completeness is Completeness.EXHAUSTED
+        # The user's recent items, and what they have seen, come from the SELECT of the log.
+        assert len(space.for_user(3, k=5).execute()) == 5
+
+
+def test_what_a_select_lacks(shop: Catalog) -> None:
+    event = shop.interactions.table
+    log = {"user_column": "who", "item_column": "sku", "time_column": "at"}
+    catalog = Catalog(shop.engine, interactions=select(event.c.who, event.c.at), **log)
+    with pytest.raises(UnknownColumn, match="The SELECT has no column 'sku'; it has: who, at"):
+        catalog.read_interactions()
+    empty = Catalog(shop.engine, interactions=select(event).where(event.c.at < 0), **log)
+    with pytest.raises(EmptyInput, match="The SELECT holds no events"):
+        empty.read_interactions()
+    untimed = Catalog(shop.engine, interactions=select(event), **(log | {"time_column": None}))
+    with pytest.raises(UnknownColumn, match="column of the SELECT that holds the times"):
+        untimed.read_interactions()

@@ -1,4 +1,4 @@
-"""``build --field``, ``evaluate --field``, ``tune --field`` and ``cold-start``."""
+"""``side``, ``cold-start``, and ``--field``, ``--related``, ``--json-field`` of others."""
 
 import csv
 import json
@@ -201,6 +201,114 @@ def test_cold_start_of_what_the_catalog_has(capfd: pytest.CaptureFixture[str]) -
     _, err = told(capfd, ["cold-start", "--missing", "--out", "none.npz"])
     assert "Every item of the catalog has a vector in build 1; nothing was written." in err
     assert not Path("none.npz").exists()
+
+
+PLACES = ["--related", "tag=item_tag.item_id.tag", "--json-field", "brand=extra.brand.name"]
+ELSEWHERE = ["--field", "tag:multi", "--field", "brand", *PLACES]
+
+
+@pytest.fixture
+def elsewhere(shop: Path) -> None:
+    """The tags in a table of their own, and a brand inside JSON."""
+    with sqlite3.connect("itemspace.db") as db:
+        db.execute("CREATE TABLE item_tag (item_id INTEGER, tag TEXT)")
+        rows = [(at, tag) for at in range(60) for tag in (KINDS[at % 3], "new", "new")[at % 2 :]]
+        db.executemany("INSERT INTO item_tag VALUES (?, ?)", [*rows, (77, "new"), (3, None)])
+        db.execute("ALTER TABLE item ADD COLUMN extra TEXT")
+        db.execute(
+            "UPDATE item SET extra = json_object('brand', json_object('name', kind)) "
+            "WHERE item_id > 9"
+        )
+        db.execute("UPDATE item SET extra = '{' WHERE item_id = 1")
+    db.close()
+
+
+def table(out: str) -> list[list[str]]:
+    return [line.split() for line in out.splitlines()]
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_side(capfd: pytest.CaptureFixture[str]) -> None:
+    """Declared fields are counted as builders read them, others as they stand."""
+    out, err = told(capfd, ["side", *FIELDS, "--field", "shop", *PLACES])
+    assert out.splitlines()[0].split("  ")[-1].strip() == "values per item"
+    assert table(out)[1:] == [
+        ["kind", "60", "100.0", "%", "3"],
+        ["tags", "60", "100.0", "%", "5", "2.00"],
+        ["price", "59", "98.3", "%", "9"],
+        ["shop", "60", "100.0", "%", "1"],
+        ["tag", "60", "100.0", "%", "4", "1.50"],
+        ["brand", "50", "83.3", "%", "3"],
+    ]
+    assert err.splitlines() == [
+        "Field 'tag': skipped 1 values of ids that no item has, such as 77.",
+        "Field 'brand': no valid JSON for 1 of 60 items.",
+        "Field 'brand': nothing at extra.brand.name for 9 of 60 items.",
+        "60 items",
+    ]
+    out, _ = told(capfd, ["side", "--field", "tags"])
+    assert table(out)[1] == ["tags", "60", "100.0", "%", "6"]
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_fields_that_stand_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, err = told(capfd, [*BUILD, *ELSEWHERE])
+    assert {line[0] for line in table(out)[1:]} == {"item", "tag", "brand"}
+    assert "Field 'tag': skipped 1 values" in err
+    assert "Field 'brand': no value for 10 of 57 items." in err
+    lineage = VectorSet.open(builds()[0]).lineage
+    assert lineage["fields_from"] == {
+        "related": ["tag=item_tag.item_id.tag"],
+        "json_field": ["brand=extra.brand.name"],
+    }
+    # The cold start looks where the build did, unless it is told another place.
+    _, err = told(capfd, ["cold-start", "--missing"])
+    assert "Field 'brand': no valid JSON for 1 of 60 items." in err
+    assert "Wrote 3 × 8 for 3 items, from build 1, to cold-start.npz" in err
+    again = ["--related", "tag=item_tag.item_id.tag", "--json-field", "brand=extra.none"]
+    _, err = told(capfd, ["cold-start", "--missing", *again, "--out", "other.npz"])
+    assert "Field 'brand': no value for 3 of 3 items." in err
+
+    words = ["evaluate", "eges:dim=8,num_walks=3", *ELSEWHERE, "--format", "json"]
+    assert json.loads(told(capfd, words)[0])["builders"][0]["options"]["fields"] == [
+        "tag:multi",
+        "brand",
+    ]
+    monkeypatch.setattr(EGES, "search_space", {"mode": OneOf(("eges", "ges"))})
+    words = ["tune", "eges", "--trials", "1", *ELSEWHERE, *QUICK, "--out", "best.toml"]
+    _, err = told(capfd, words)
+    assert f"itemspace build --config best.toml --gap 1800 {' '.join(PLACES)}\n" in err
+    assert "by eges" in told(capfd, ["build", "--config", "best.toml", *PLACES, *BUILD[-1:]])[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["side"], 2, "Name the fields to look at"),
+        (["side", "--field", "colour"], 2, "'colour'; it has: item_id, kind, tags, price, shop"),
+        (["side", "--field", "kind:numeric"], 3, "field 'kind': expected a finite number"),
+        (["side", "--related", "tag=item_tag.tag"], 2, "--related is NAME=TABLE.ITEM_COLUMN.VAL"),
+        (["side", "--related", "item_tag.item_id.tag"], 2, "--related is NAME=TABLE.ITEM_COLUMN"),
+        (["side", "--related", "tag=tags.item_id.tag"], 4, "There is no table 'tags'"),
+        (["side", "--related", "tag=item_tag.sku.tag"], 2, "'sku'; it has: item_id, tag"),
+        (["side", "--json-field", "brand"], 2, "--json-field is NAME=COLUMN.KEY…"),
+        (["side", "--json-field", "brand=extra..name"], 2, "--json-field is NAME=COLUMN.KEY…"),
+        (["side", *PLACES, "--json-field", "tag=extra"], 2, "say twice where 'tag' stands"),
+        ([*BUILD, "--field", "kind", *PLACES], 2, "No field is named 'tag'; there are: kind. Na"),
+        (["build", "pmi", *PLACES, "--no-evaluate"], 2, "'tag'; there are: none"),
+        ([*BUILD, "--field", "tag:multi"], 2, "in another table is Related(…) or --related"),
+        (["cold-start", "--items", "items.csv", *PLACES], 2, "are for the items of the catalog"),
+    ],
+)
+@pytest.mark.usefixtures("elsewhere")
+def test_errors_of_places(
+    capfd: pytest.CaptureFixture[str], words: list[str], code: int, text: str
+) -> None:
+    out, err = told(capfd, words, code)
+    assert text in err
+    assert (out, err.count("\n")) == ("", 1)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,16 @@
+import math
+import pickle
+from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from itemspace import Ids
 from itemspace.core.errors import DuplicateIds, InvalidId, InvalidOption, UnknownColumn
-from itemspace.core.side_information import SideInformation
+from itemspace.core.side_information import ColumnCoverage, SideInformation
 
 
 def test_rows_and_columns_are_the_same() -> None:
@@ -53,3 +60,61 @@ def test_without_some_items() -> None:
     assert side.without(Ids([], "int")).columns == side.columns
     with pytest.raises(InvalidId):
         side.without(Ids(["2"]))
+
+
+def test_what_was_left_out_is_kept() -> None:
+    side = SideInformation(Ids([1, 2]), {"a": "xy"}, report=["One.", "Two."])
+    assert side.report == ("One.", "Two.")
+    assert side.without(Ids([2])).report == side.report
+    assert SideInformation.from_columns([1], a="x").report == ()
+
+
+def test_coverage() -> None:
+    side = SideInformation.from_columns(
+        ["p", "q", "r", "s"],
+        brand=["a", "", None, "a"],
+        tags=[["x", "y", None], [], ("x",), {"", "z"}],
+        price=[1, 1.0, math.nan, Decimal("NaN")],
+        when=np.array(["2024-01-01", "NaT", "NaT", "2024-01-01"], dtype="datetime64[s]"),
+        size=np.ma.masked_array([1, 2, 3, 4], [True, False, False, True]),
+        nested=[{"a": 1}, {"a": 1}, [{"a": 2}, [3]], None],
+        mixed=[1, "1", True, 0],
+    )
+    found = {one.column: one for one in side.coverage()}
+    assert list(found) == list(side.columns)
+    assert found["brand"] == ColumnCoverage("brand", items=4, present=2, distinct=1, values=2)
+    assert found["tags"] == ColumnCoverage("tags", items=4, present=3, distinct=3, values=4)
+    assert found["price"] == ColumnCoverage("price", items=4, present=2, distinct=1, values=2)
+    assert found["when"] == ColumnCoverage("when", items=4, present=2, distinct=1, values=2)
+    assert found["size"] == ColumnCoverage("size", items=4, present=2, distinct=2, values=2)
+    assert found["nested"] == ColumnCoverage("nested", items=4, present=3, distinct=3, values=4)
+    assert found["mixed"] == ColumnCoverage("mixed", items=4, present=4, distinct=3, values=4)
+    assert str(found["brand"]) == "brand: 2 of 4 items (50.0 %), 1 distinct values"
+    assert str(found["tags"]) == (
+        "tags: 3 of 4 items (75.0 %), 3 distinct values, 1.3 for each of these items"
+    )
+    assert (found["tags"].share, found["tags"].values_per_item) == (0.75, 4 / 3)
+    assert pickle.loads(pickle.dumps(found["tags"])) == found["tags"]
+
+
+def test_coverage_of_nothing() -> None:
+    [none] = SideInformation.from_columns([], brand=[]).coverage()
+    assert (none.share, none.values_per_item) == (0, 0)
+    assert str(none) == "brand: 0 of 0 items (0.0 %), 0 distinct values"
+    assert SideInformation.from_columns([1]).coverage() == []
+
+
+_VALUES = st.none() | st.text(max_size=2) | st.integers(-2, 2)
+
+
+@given(st.lists(_VALUES | st.lists(_VALUES, max_size=3), max_size=8))
+def test_coverage_equals_counting(cells: list[Any]) -> None:
+    def values(cell: Any) -> Iterable[Any]:
+        return [
+            one for one in (cell if isinstance(cell, list) else [cell]) if one not in (None, "")
+        ]
+
+    [found] = SideInformation.from_columns(range(len(cells)), {"a": cells}).coverage()
+    flat = [one for cell in cells for one in values(cell)]
+    assert found.present == sum(1 for cell in cells if values(cell))
+    assert (found.items, found.distinct, found.values) == (len(cells), len(set(flat)), len(flat))

@@ -1,5 +1,6 @@
 """Items and vectors in one PostgreSQL: one statement, and the same rows as ever."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from itemspace.catalog.mapping import map_items
 from itemspace.publishing import publish
 from itemspace.space import Space
 from sqlalchemy import Engine, func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 pytestmark = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 N = 190
@@ -169,3 +171,18 @@ def test_another_database_is_not_taken_for_this_one(
     with Space.open(shop) as space:
         rows = space.similar_to("p3", k=5).execute()
         assert (len(rows), rows.plan.strategy) == (5, "candidates")
+
+
+def test_async_sessions_lend_their_thread(both: tuple[Space, Space], engine: Engine) -> None:
+    async def look_up(space: Space) -> list[str]:
+        item = space.items.table
+        near = space.similar_to("p3", k=5)
+        asynchronous = create_async_engine(engine.url)
+        async with AsyncSession(asynchronous) as session:
+            rows = await session.run_sync(near.execute, select(item.c.sku, near.score))
+        await asynchronous.dispose()
+        return [row.sku for row in rows]
+
+    for space in both:
+        expected = [row.sku for row in space.similar_to("p3", k=5).execute()]
+        assert asyncio.run(look_up(space)) == expected
