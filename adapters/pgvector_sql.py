@@ -23,8 +23,13 @@ class SqlVectors:
 
     def __init__(self, options: PgvectorOptions, metric: Metric) -> None:
         self._metric, self._type = metric, _VectorType(options.storage)
-        columns = Column("id"), Column("vec", self._type)
-        self.table = Table(options.collection, MetaData(), *columns, schema=options.schema)
+        self.table = Table(
+            options.collection,
+            MetaData(),
+            Column[Any]("id"),
+            Column[Any]("vec", self._type),
+            schema=options.schema,
+        )
         #: What is to be set in the transaction that a statement runs in.
         self.settings: Mapping[str, Any] = {
             name: value

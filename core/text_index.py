@@ -54,7 +54,7 @@ def _place(
     start: int,
     end: int,
     seed: np.uint64,
-) -> int:
+) -> np.int64:
     """Where in the table a text is, or where it would go."""
     hashed = seed
     for at in range(start, end):

@@ -102,7 +102,7 @@ class InDatabase:
             inner = inner.where(ids.not_in(select(func.unnest(gone))))
         found = inner.order_by(distance).limit(k + _SPARE).subquery(f"{self._name}_found")
         place = func.row_number().over(order_by=[found.c.distance, found.c[ITEM_ID]])
-        score = cast(vectors.score(found.c.distance), Double())
+        score: ColumnElement[float] = cast(vectors.score(found.c.distance), Double())
         ranked = select(found.c[ITEM_ID], score.label(SCORE), place.label(RANK)).subquery(
             f"{self._name}_ranked"
         )

@@ -231,12 +231,13 @@ class Lookup:
         alone = sources == [items.table]
         together = alone and not self._variety and is_one_row_per_item(statement, items, self._near)
         planner: Planner | InDatabase
-        vectors = self._vectors_in(connection, subject)
-        if vectors is not None:
+        ranking = subject.ranking
+        vectors = self._vectors_in(connection)
+        if vectors is not None and isinstance(ranking, VectorRanking):
             fetch_near = partial(self._join, statement, run=run, clock=clock, is_one=True)
             planner = InDatabase(
                 vectors,
-                subject.ranking,
+                ranking,
                 items,
                 run,
                 matching,
@@ -250,7 +251,7 @@ class Lookup:
                 return self._fetch(statement.limit(k), found, run, connection, clock, is_one=True)
 
             planner = Planner(
-                subject.ranking,
+                ranking,
                 len(self._space.retriever),
                 items,
                 run,
@@ -330,15 +331,13 @@ class Lookup:
         fetched: tuple[list[str], Sequence[Any]] = clock.ask(send)
         return fetched
 
-    def _vectors_in(self, connection: Connection, subject: Subject) -> Vectors | None:
+    def _vectors_in(self, connection: Connection) -> Vectors | None:
         """The vectors as a table of the items' own database, where they are one.
 
         Not on a connection that commits by itself: settings would outlive the lookup.
         """
         find = getattr(self._space.retriever, "vectors_in", None)
-        if find is None or not isinstance(subject.ranking, VectorRanking):
-            return None
-        if getattr(connection.connection.dbapi_connection, "autocommit", True):
+        if find is None or getattr(connection.connection.dbapi_connection, "autocommit", True):
             return None
         found: Vectors | None = find(connection.engine.url)
         return found
