@@ -10,6 +10,7 @@ from itemspace import Completeness, Ids, Metric, VectorSet, create_retriever
 from itemspace.catalog import Catalog, ensure, open_engine, parse_condition
 from itemspace.catalog.mapping import map_items
 from itemspace.core.errors import (
+    DatabaseUnavailable,
     DuplicateIds,
     InvalidCondition,
     InvalidId,
@@ -23,8 +24,9 @@ from itemspace.space import Space, planner
 from itemspace.space.blends import blend, weighed
 from itemspace.space.everyone import recommend_all
 from itemspace.space.outputs import TableOutput
-from sqlalchemy import Engine, event, func, insert, inspect, select, text
+from sqlalchemy import Engine, create_engine, event, func, insert, inspect, select, text
 from sqlalchemy.orm import DeclarativeBase, Session, with_loader_criteria
+from sqlalchemy.pool import NullPool
 
 N = 200
 
@@ -482,3 +484,59 @@ def test_what_the_database_refuses_is_typed(space: Space) -> None:
     if space.catalog.dialect == "postgresql":
         with pytest.raises(InvalidCondition, match="refuses"):
             near.execute(statement=select(item.c.sku).where(item.c.title > 5))
+
+
+def kill(engine: Engine, mine: int) -> None:
+    """End a connection of the server's, from another one."""
+    call = "KILL {}" if engine.dialect.name == "mariadb" else "SELECT pg_terminate_backend({})"
+    other = create_engine(engine.url, poolclass=NullPool)
+    with other.connect() as connection:
+        connection.execute(text(call.format(mine)))
+    other.dispose()
+
+
+@pytest.mark.parametrize("way", ["lookup", "text", "coverage"])
+def test_a_database_that_goes_away_in_the_middle(
+    space: Space, engine: Engine, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """A typed error; the pool is clean afterwards, and the next lookup is answered."""
+    ways: dict[str, Any] = {
+        "lookup": lambda: space.similar_to("p3", k=5).execute(
+            statement=select(space.items.id).where(space.items.columns["price"] < 3)
+        ),
+        "text": lambda: space.sql(
+            "SELECT i.sku FROM similar('p3', 5) s JOIN product i ON i.sku = s.item_id "
+            "WHERE i.price < 3"
+        ),
+        "coverage": space.coverage,
+    }
+    expected = [str(row) for row in ways["lookup"]()]
+    reader = space.catalog.reader if way == "text" else engine
+    blocker = create_engine(engine.url, poolclass=NullPool)
+
+    def interrupt(connection: Any, *_: Any) -> None:
+        if engine.dialect.name != "sqlite":
+            name = "CONNECTION_ID()" if engine.dialect.name == "mariadb" else "pg_backend_pid()"
+            cursor = connection.connection.cursor()
+            cursor.execute(f"SELECT {name}")
+            kill(engine, cursor.fetchone()[0])
+
+    if engine.dialect.name == "sqlite":
+        event.listen(reader, "connect", lambda raw, _: raw.execute("PRAGMA busy_timeout=50"))
+        reader.dispose()
+        with blocker.connect() as other:
+            raw: Any = other.connection.driver_connection
+            raw.isolation_level = None
+            raw.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(DatabaseUnavailable, match="locked"):
+                ways[way]()
+            raw.execute("ROLLBACK")
+    else:
+        event.listen(reader, "before_cursor_execute", interrupt)
+        with pytest.raises(DatabaseUnavailable):
+            ways[way]()
+        event.remove(reader, "before_cursor_execute", interrupt)
+    blocker.dispose()
+    assert reader.pool.checkedout() == 0  # type: ignore[attr-defined]
+    ways[way]()
+    assert [str(row) for row in ways["lookup"]()] == expected
