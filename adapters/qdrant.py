@@ -22,9 +22,10 @@ import qdrant_edge as edge
 from ..core.errors import BackendError, CorruptData, ItemspaceError
 from ..core.ids import IdKind
 from ..core.metric import Metric
+from .collection import CollectionDriver
 from .engine_folder import EngineFolder
 from .options import merge_options, search_fields
-from .qdrant_driver import OPENING, QdrantEdgeDriver, reader_of
+from .qdrant_collection import OPENING, QdrantEdgeCollection, reader_of
 from .qdrant_failures import MALFORMED, damaged, failing_as
 from .qdrant_options import QdrantEdgeOptions
 from .url import RetrieverURL
@@ -37,7 +38,7 @@ class QdrantEdgeBackend:
 
     def create(
         self, url: RetrieverURL, options: Any, dim: int, metric: Metric, id_kind: IdKind
-    ) -> QdrantEdgeDriver:
+    ) -> CollectionDriver:
         """An empty shard in a new folder."""
         folder = EngineFolder(url)
         folder.claim()
@@ -45,29 +46,30 @@ class QdrantEdgeBackend:
         try:
             with failing_as(BackendError, folder):
                 shard = edge.EdgeShard.create(str(folder.files), options.config(dim, metric))
-            return QdrantEdgeDriver(folder, facts, options, shard)
+            return CollectionDriver(QdrantEdgeCollection(folder, facts, options, shard))
         except BaseException:
             folder.remove()
             raise
 
     def open(
         self, url: RetrieverURL, options: dict[str, Any], *, writable: bool
-    ) -> QdrantEdgeDriver:
+    ) -> CollectionDriver:
         """The shard that a folder holds, for this process alone, to read it too."""
         folder = EngineFolder(url)
         with OPENING:
             reader = None if writable else reader_of(folder.path)
             if reader is not None:
-                return reader.another(self._merged(url, reader.facts, options))
+                chosen = self._merged(url, reader.facts, options)
+                return CollectionDriver(reader.another(chosen))
             facts, shard = folder.open(), None
             try:
                 chosen = self._merged(url, facts, options)
                 with failing_as(CorruptData, folder):
                     shard = edge.EdgeShard.load(str(folder.files))
-                    driver = QdrantEdgeDriver(folder, facts, chosen, shard)
-                    driver.restore()
-                driver.reads = not writable
-                return driver
+                    found = QdrantEdgeCollection(folder, facts, chosen, shard)
+                    found.restore()
+                found.reads = not writable
+                return CollectionDriver(found)
             except BaseException as error:
                 if shard is not None:
                     shard.close()

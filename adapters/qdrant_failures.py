@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..core.errors import BackendError, BackendUnavailable, CorruptData
-from ..core.ids import Ids
 from .engine_folder import EngineFolder
 
 #: What comes of a manifest or a point that is not as it was written.
@@ -27,13 +26,10 @@ def damaged(folder: EngineFolder, reason: str) -> CorruptData:
 
 
 @contextmanager
-def failing_as(
-    kind: type[BackendError | CorruptData], folder: EngineFolder, done: Ids | None = None
-) -> Iterator[None]:
+def failing_as(kind: type[BackendError | CorruptData], folder: EngineFolder) -> Iterator[None]:
     """Raise what the engine raises as ``kind``, or as :class:`BackendUnavailable`.
 
-    That is bare ``Exception``, and Rust's panics, which are ``BaseException``. ``done`` are ids
-    of the same call that went in before; the error's ``ids``.
+    That is bare ``Exception``, and Rust's panics, which are ``BaseException``.
     """
     try:
         yield
@@ -45,6 +41,4 @@ def failing_as(
             kind = BackendUnavailable
         if kind is CorruptData:
             raise damaged(folder, reason) from error
-        details = {"ids": done.to_list()} if done else {}
-        went_in = f" The first {len(done)} ids of the call went in." if done else ""
-        raise kind(f"Qdrant fails at {folder}: {reason}.{went_in}", **details) from error
+        raise kind(f"Qdrant fails at {folder}: {reason}.") from error

@@ -89,11 +89,11 @@ class QdrantEdgeOptions:
             wal_enabled=False,
         )
 
-    def search_params(self, exact: bool) -> Any:
+    def search_params(self) -> Any:
         """The engine's own, for a search."""
-        compare = edge.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=2.0)
+        compare = edge.QuantizationSearchParams(ignore=self.exact, rescore=True, oversampling=2.0)
         return edge.SearchParams(
             hnsw_ef=self.ef_search,
-            exact=exact,
+            exact=self.exact,
             quantization=compare if self.quantization else None,
         )

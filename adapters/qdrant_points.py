@@ -1,65 +1,16 @@
-"""Qdrant's points: their numbers for ids, and filters by numbers."""
+"""Qdrant's points: their numbers for ids."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
-import qdrant_edge as edge
 
 from ..core.ids import IdKind, Ids
 
 _KEY = "id"
 _SIGN = np.uint64(1 << 63)
-#: What one more candidate costs over what one more scanned point costs: 1.7 µs over 0.17 µs.
-_CANDIDATE_COST = 10
-
-
-class Numbers:
-    """The points of some ids; those of unknown ids, None, are passed over."""
-
-    def __init__(self, numbers: Iterable[int | None]) -> None:
-        self.set: set[Any] = {number for number in numbers if number is not None}
-
-    @cached_property
-    def condition(self) -> Any:
-        """The engine's own: a point is one of these."""
-        return edge.HasIdCondition(self.set)
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The points that may come back."""
-
-    allowed: Numbers | None
-    excluded: Numbers | None
-
-    @property
-    def condition(self) -> Any:
-        """The engine's own, or None where all may."""
-        must = [self.allowed.condition] if self.allowed is not None else []
-        must_not = [self.excluded.condition] if self.excluded is not None else []
-        return edge.Filter(must=must, must_not=must_not) if must or must_not else None
-
-    def among(self, points: Sequence[Any]) -> Sequence[Any]:
-        """Those of ``points`` that may."""
-        if self.allowed is not None:
-            points = [point for point in points if point.id in self.allowed.set]
-        if self.excluded is not None:
-            points = [point for point in points if point.id not in self.excluded.set]
-        return points
-
-    def worth_fetching(self, k: int, total: int) -> int:
-        """How many of all points to look at for k that may; 0: better scan what may."""
-        allowed = total if self.allowed is None else min(total, len(self.allowed.set))
-        excluded = 0 if self.excluded is None else min(total, len(self.excluded.set))
-        hidden = total - allowed + excluded
-        share = allowed * (total - excluded) / max(1, total) ** 2
-        fetch = min(total, k + min(hidden, int(2 * k / share))) if share else total
-        return fetch if hidden == 0 or fetch * _CANDIDATE_COST < allowed else 0
 
 
 class PointNumbers(Protocol):

@@ -138,7 +138,7 @@ def test_one_question_where_the_engine_has_enough(tmp_path: Path) -> None:
     engine.asked.clear()
     retriever.search(vectors.matrix[0], 10, excluded=range(50))
     retriever.search(vectors.matrix[0], 10, allowed=range(500))
-    assert engine.asked == [70, 20]
+    assert engine.asked == [95, 20]
 
 
 @pytest.mark.parametrize("pushes", [True, False])

@@ -56,7 +56,7 @@ def url_in(folder: Path, parameters: str = "") -> str:
 
 
 def shard_of(retriever: Any) -> Any:
-    return retriever._driver._shard
+    return retriever._driver._collection._shard
 
 
 @pytest.mark.parametrize("metric", list(Metric))
@@ -261,7 +261,7 @@ def test_a_creation_that_failed_or_was_killed(
 ) -> None:
     vectors = named(clustered(100))
     with monkeypatch.context() as patch, pytest.raises(BackendError):
-        patch.setattr("itemspace.adapters.qdrant_driver.edge.UpdateOperation", _Failing(0))
+        patch.setattr("itemspace.adapters.qdrant_collection.edge.UpdateOperation", _Failing(0))
         create_retriever(url_in(tmp_path), vectors)
     assert not (tmp_path / "index").exists()
     create_retriever(url_in(tmp_path), vectors).close()
@@ -291,8 +291,9 @@ def test_an_upsert_that_fails_says_what_went_in(
 ) -> None:
     vectors = named(clustered(100))
     with create_retriever(url_in(tmp_path), vectors) as index:
-        monkeypatch.setattr("itemspace.adapters.qdrant_driver._COMPONENTS", 160)
-        monkeypatch.setattr("itemspace.adapters.qdrant_driver.edge.UpdateOperation", _Failing(2))
+        module = "itemspace.adapters.qdrant_collection"
+        monkeypatch.setattr(f"{module}._COMPONENTS", 160)
+        monkeypatch.setattr(f"{module}.edge.UpdateOperation", _Failing(2))
         names = [f"new {at}" for at in range(50)]
         with pytest.raises(BackendError, match=r"out of luck.*first 20 ids") as caught:
             index.upsert(names, vectors.matrix[:50])
