@@ -150,18 +150,17 @@ def report(name: str, ask: Callable[[int, str], list[str]], truth: Truth, count:
     """p50, p99, rows found of those that exist, and the share of the true ones."""
     for share in CONDITIONS:
         chosen = subjects(count + 20)
-        seconds, found, there, right = [], 0, 0, 0
-        for at, subject in enumerate(chosen):
+        seconds, answers = [], []
+        for subject in chosen:
             started = time.perf_counter()
-            ids = ask(subject, share)
-            taken = time.perf_counter() - started
-            if at < 20:  # warm
-                continue
-            seconds.append(taken)
-            if at < 120:
-                best = truth.nearest(subject, share)
-                found, there = found + len(ids), there + len(best)
-                right += len(best & set(ids))
+            answers.append(ask(subject, share))
+            seconds.append(time.perf_counter() - started)
+        del seconds[:20]  # warm
+        found = there = right = 0
+        for subject, ids in zip(chosen[20:120], answers[20:120], strict=True):
+            best = truth.nearest(subject, share)
+            found, there = found + len(ids), there + len(best)
+            right += len(best & set(ids))
         p50, p99 = 1e3 * median(seconds), 1e3 * float(np.quantile(seconds, 0.99))
         part = f"{right / there:.3f}" if there else "–"
         print(f"{name:<22} {share:<9} {p50:9.2f} {p99:9.2f}   {found:5} of {there:<5} {part}")

@@ -16,9 +16,12 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     ColumnElement,
+    Connection,
+    Dialect,
     Double,
     FromClause,
     Integer,
+    Select,
     String,
     Text,
     bindparam,
@@ -32,6 +35,7 @@ from sqlalchemy import (
     values,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
@@ -146,6 +150,20 @@ def is_among(
         source = _json_table(literal(text, Text()), columns).table_valued(ITEM_ID)
         return id_column.in_(select(source.alias("among").c[ITEM_ID]))
     return id_column.in_(list(ids))
+
+
+def fetch_ids(run: Connection | Session, dialect: Dialect, ids: Select[Any]) -> list[Any]:
+    """The ids that a SELECT of one column gives, each once.
+
+    In SQLite as one value where nothing stands against it: 10,000 ids in 8 ms, and in 13 as rows.
+    """
+    (kind,) = (column.type for column in ids.selected_columns)
+    converts = kind.dialect_impl(dialect).result_processor(dialect, None)
+    as_rows = isinstance(run, Session) or ids._with_options or converts
+    if dialect.name != "sqlite" or as_rows:
+        return list(dict.fromkeys(run.scalars(ids)))
+    (name,) = ids.subquery("ids").c
+    return list(dict.fromkeys(json.loads(run.scalar(select(func.json_group_array(name))) or "[]")))
 
 
 def id_type(kind: IdKind) -> TypeEngine[Any]:

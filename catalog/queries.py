@@ -71,8 +71,32 @@ _EXPRESSIONS: tuple[type[exp.Expression], ...] = (
 #: What a statement of the database's may call, written by these nodes.
 FUNCTIONS = frozenset(
     {"abs", "avg", "ceil", "ceiling", "coalesce", "concat", "count", "dense_rank", "exp", "floor"}
-    | {"greatest", "ifnull", "iif", "json_each", "json_extract", "lag", "lead", "least", "length"}
-    | {"like", "ln", "lower", "max", "min", "mod", "nullif", "pow", "power", "rank", "replace"}
+    | {
+        "greatest",
+        "ifnull",
+        "iif",
+        "json_each",
+        "json_extract",
+        "json_group_array",
+        "lag",
+        "lead",
+        "least",
+        "length",
+    }
+    | {
+        "length",
+        "like",
+        "ln",
+        "lower",
+        "max",
+        "min",
+        "mod",
+        "nullif",
+        "pow",
+        "power",
+        "rank",
+        "replace",
+    }
     | {"round", "row_number", "sign", "sqrt", "substr", "substring", "sum", "total", "trim"}
     | {"upper"}
 )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import ColumnElement, Connection, Select, select
 
-from ..catalog.candidates import is_among
+from ..catalog.candidates import fetch_ids, is_among
 from ..catalog.catalog import Bind
 from ..core.ids import Ids
 from ..core.neighbors import Completeness, NeighborList
@@ -204,5 +204,5 @@ class Batch:
     def _read(self, statement: Select[Any], connection: Connection) -> Ids:
         """Distinct ids."""
         items = self._space.items
-        rows = connection.scalars(statement.where(items.id.is_not(None)))
-        return Ids(list(dict.fromkeys(rows)), items.id_kind)
+        ids = fetch_ids(connection, connection.dialect, statement.where(items.id.is_not(None)))
+        return Ids(ids, items.id_kind)

@@ -255,7 +255,7 @@ class Lookup:
                 len(self._space.retriever),
                 items,
                 run,
-                dialect,
+                connection.dialect,
                 matching,
                 clock,
                 fetch if together else None,

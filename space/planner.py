@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, Dialect, Select
 from sqlalchemy.orm import Session
 
-from ..catalog.candidates import is_among
+from ..catalog.candidates import fetch_ids, is_among
 from ..catalog.mapping import ItemTable
 from ..core.ids import Ids
 from ..core.neighbors import Completeness, NeighborList
@@ -120,7 +120,7 @@ class Planner:
         size: int,
         items: ItemTable,
         run: Connection | Session,
-        dialect: str,
+        dialect: Dialect,
         matching: Callable[[], Select[Any]],
         clock: Clock,
         fetch: FetchRows | None = None,
@@ -158,14 +158,13 @@ class Planner:
 
     def _check(self, ids: Sequence[Any]) -> set[Any]:
         """Those of some ids that match."""
-        among = is_among(self._dialect, self._items.id, self._items.id_kind, ids)
+        among = is_among(self._dialect.name, self._items.id, self._items.id_kind, ids)
         return set(self._clock.ask(lambda: self._run.scalars(self._matching().where(among)).all()))
 
     def _score_matches(self, k: int) -> Resolved:
-        matches = self._clock.ask(lambda: self._run.scalars(self._matching()).all())
-        distinct = list(dict.fromkeys(matches))
-        found = self._best(k, Ids(distinct, self._items.id_kind))
-        return Resolved(found, "matches", len(distinct))
+        matches = self._clock.ask(lambda: fetch_ids(self._run, self._dialect, self._matching()))
+        found = self._best(k, Ids(matches, self._items.id_kind))
+        return Resolved(found, "matches", len(matches))
 
     def _best(self, k: int, allowed: Ids | None = None) -> NeighborList:
         started = time.perf_counter()

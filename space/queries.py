@@ -104,7 +104,7 @@ class TextQuery:
             self._size,
             replace(items, id=narrowing.id),
             connection,
-            dialect,
+            connection.dialect,
             lambda: narrowing.matching,
             clock,
         )
