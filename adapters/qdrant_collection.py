@@ -162,7 +162,8 @@ class QdrantEdgeCollection:
     def pages(self, size: int) -> Iterator[Found]:
         return self._pages(size, self._found, vector=self._stored)
 
-    def nearest(self, queries: FloatMatrix, limit: int, allowed: None) -> list[Found]:  # noqa: ARG002
+    def nearest(self, queries: FloatMatrix, limit: int, allowed: None) -> list[Found]:
+        del allowed
         asked = unit_rows(queries) if self._two else queries
         params = self._options.search_params()
         requests = [

@@ -31,12 +31,18 @@ BACKENDS = Plugins(
             "exact": Builtin("itemspace.adapters.exact:backend"),
             "faiss": Builtin("itemspace.adapters.faiss:backend", "faiss", "faiss"),
             "hnswlib": Builtin("itemspace.adapters.hnswlib:backend", "hnswlib", "hnswlib"),
+            "lancedb": Builtin("itemspace.adapters.lancedb:backend", "lancedb", "lancedb"),
             "lsh": Builtin("itemspace.adapters.lsh:backend"),
+            "milvus": Builtin("itemspace.adapters.milvus_server:backend", "pymilvus", "milvus"),
+            "milvus+lite": Builtin(
+                "itemspace.adapters.milvus_embedded:backend", "milvus_lite", "milvus"
+            ),
             "pgvector": Builtin("itemspace.adapters.pgvector:backend", "psycopg", "pgvector"),
             "pgvector+psycopg": Builtin(
                 "itemspace.adapters.pgvector:backend", "psycopg", "pgvector"
             ),
             "qdrant+edge": Builtin("itemspace.adapters.qdrant:backend", "qdrant_edge", "qdrant"),
+            "sqlite-vec": Builtin("itemspace.adapters.sqlite_vec:backend", "apsw", "sqlite-vec"),
             "usearch": Builtin("itemspace.adapters.usearch:backend", "usearch", "usearch"),
             "voyager": Builtin("itemspace.adapters.voyager:backend", "voyager", "voyager"),
         }

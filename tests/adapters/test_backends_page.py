@@ -21,6 +21,9 @@ def lines(folder: Path, postgresql: str) -> list[str]:
         f"faiss:{folder}/d?factory=HNSW32", f"faiss:{folder}/e?factory=IVF1024,Flat",
         f"faiss:{folder}/f?factory=LSH256r", f"faiss:{folder}/g?factory=LSH256r&rerank=0",
         f"hnswlib:{folder}/h", f"usearch:{folder}/i", f"voyager:{folder}/j",
+        f"milvus+lite:{folder}/l", f"milvus+lite:{folder}/m?index=flat",
+        f"chroma:{folder}/n", f"lancedb:{folder}/o", f"lancedb:{folder}/p?index=none",
+        f"sqlite-vec:{folder}/q.db",
         f"qdrant+edge:{folder}/k", f"{postgresql}&collection=page",
         f"{postgresql}&collection=page&index=none", f"{postgresql}&collection=page&storage=halfvec",
     ]  # fmt: skip
