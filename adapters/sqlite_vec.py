@@ -3,9 +3,8 @@
 A search is a scan in C, 25 ms of 100,000 × 64 (the ten nearest; a thousand, 31 ms). sqlite-vec's
 own virtual table takes 16 and 216 ms, twice as long to load, gives 4,096 items at most and knows
 neither REPLACE nor inner products. Here a product is the cosine times the length, which is kept
-beside the vector, and as exact as a float32 product. SQLite is not told of filters: with every
-tenth or second of 100,000 ids allowed FILTERS. Python's ``sqlite3`` often cannot load extensions;
-apsw can.
+beside the vector, and as exact as a float32 product. SQLite is not told of filters: the scan is the
+same, whatever is asked for. Python's ``sqlite3`` often cannot load extensions; apsw can.
 """
 
 from __future__ import annotations
@@ -317,7 +316,7 @@ _operations = ReadWriteLock()
 
 
 def _renew() -> None:
-    global _operations
+    global _operations  # noqa: PLW0603
     _operations = ReadWriteLock()
 
 
