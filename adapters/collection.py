@@ -55,13 +55,18 @@ class Collection(Protocol):
     capabilities: Capabilities
     """Where ``supports_filter``, the collection also has ``translate(ids) -> Any``, and ``nearest``
     takes what that gave as ``allowed``."""
-    batch: int
-    """The most items of one ``put``, ``get`` or ``remove``, and the most queries of one
-    ``nearest``."""
-    most: int
-    """The most items of one answer."""
-    few: int
-    """So many allowed items, at most, are got and scored rather than searched: as measured."""
+
+    @property
+    def batch(self) -> int:
+        """The most items of one ``put``, ``get`` or ``remove``, and queries of one ``nearest``."""
+
+    @property
+    def most(self) -> int:
+        """The most items of one answer."""
+
+    @property
+    def few(self) -> int:
+        """So many allowed items, at most, are got and scored rather than searched: as measured."""
 
     def put(self, ids: Ids, vectors: FloatMatrix) -> None:
         """Add or replace, all or nothing."""

@@ -35,7 +35,8 @@ def _noted(function: Any, *arguments: Any, **more: Any) -> Any:
     return _register(function, *arguments, **more)
 
 
-_register, atexit.register = atexit.register, _noted
+_register: Any = atexit.register
+atexit.register = _noted  # type: ignore[assignment]
 try:
     import lancedb
     from lancedb import index as indexes

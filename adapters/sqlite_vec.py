@@ -52,7 +52,7 @@ _ORDERS = {
     Metric.EUCLIDEAN: "vec_distance_l2(v, ?)",
     Metric.INNER_PRODUCT: "length * (ifnull(vec_distance_cosine(v, ?), 1) - 1)",
 }
-_TYPES, _LEAST = {"int": "INTEGER", "str": "TEXT"}, {"int": -(2**63), "str": ""}
+_TYPES, _LEAST = {"int": "INT", "str": "TEXT"}, {"int": -(2**63), "str": ""}
 _LISTED = "id IN (SELECT value FROM json_each(?))"
 #: What apsw raises, what that is here, what to do; the first that fits.
 ERRORS: tuple[tuple[tuple[type[Exception], ...], type[BackendError | CorruptData], str], ...] = (
@@ -171,7 +171,7 @@ class SQLiteVecCollection:
     """A :class:`~itemspace.adapters.collection.Collection` in a table."""
 
     batch = most = sys.maxsize
-    few = 1_000
+    few = 5_000
 
     def __init__(self, file: SQLiteFile, name: str, facts: dict[str, Any]) -> None:
         self._file, self._name, self._table = file, name, _quoted(name)
