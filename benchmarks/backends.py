@@ -25,6 +25,7 @@ warnings.simplefilter("ignore")
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--slow", action="store_true", help="milvus-lite too, 115 ms a search")
     options = parser.parse_args()
     matrix, _ = clustered(options.count + 1000, 64, 10)
     given = VectorSet(Ids(np.arange(len(matrix))), matrix)
@@ -35,6 +36,8 @@ def main() -> None:
         urls = [f"lsh:{name}/x", "exact://", f"faiss:{name}/x?factory=HNSW32"]
         urls += [f"faiss:{name}/x?factory=IVF1024,Flat&nprobe=8", f"hnswlib:{name}/x"]
         urls += [f"usearch:{name}/x", f"voyager:{name}/x", f"qdrant+edge:{name}/x"]
+        urls += [f"lancedb:{name}/x", f"chroma:{name}/x", f"sqlite-vec:{name}/x.db"]
+        urls += [f"milvus+lite:{name}/x"] if options.slow else []
         urls.append(f"pgvector+psycopg://postgres:@/postgres?host={name}/postgres&ef_search=100")
         try:
             found = compare_backends(urls, given)
