@@ -204,12 +204,12 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("written", REFUSED, ids=lambda written: written[:50])
-def test_what_is_refused(space: Space, written: str) -> None:
+def test_what_is_refused(space: Space) -> None:
     """Before it reaches the database; whatever is refused has changed nothing."""
-    with pytest.raises((InvalidCondition, UnknownColumn)):
-        space.sql(written)
-    assert len(space.sql("SELECT sku FROM product")) == N
+    for written in REFUSED:
+        with pytest.raises((InvalidCondition, UnknownColumn)):
+            pytest.fail(f"{written!r} gives {space.sql(written)}")
+        assert len(space.sql("SELECT sku FROM product")) == N
 
 
 def test_what_is_not_there(space: Space) -> None:
@@ -235,8 +235,12 @@ NASTY = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("nasty", NASTY)
-def test_texts_reach_the_database_as_values(space: Space, engine: Engine, nasty: str) -> None:
+def test_texts_reach_the_database_as_values(space: Space, engine: Engine) -> None:
+    for nasty in NASTY:
+        check_text(space, engine, nasty)
+
+
+def check_text(space: Space, engine: Engine, nasty: str) -> None:
     with engine.begin() as connection:
         connection.execute(
             text("UPDATE product SET title = :title WHERE sku = 'p5'"), {"title": nasty}
