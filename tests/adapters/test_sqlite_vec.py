@@ -287,10 +287,11 @@ def test_forked_children(tmp_path: Path) -> None:
         with open_retriever(place(tmp_path), "rw") as own:
             own.upsert([f"child {at}"], -vectors.matrix[:1])
 
+    index.search(vectors.matrix[:5], 3)  # what numba compiles, it must not be compiling in a fork
     threads = [threading.Thread(target=search) for _ in range(2)]
     for thread in threads:
         thread.start()
-    children = [FORK.Process(target=child, args=(at,)) for at in range(8)]
+    children = [FORK.Process(target=child, args=(at,), daemon=True) for at in range(8)]
     for process in children:
         process.start()
         index.upsert(["of the parent"], -vectors.matrix[:1])
@@ -372,7 +373,7 @@ def test_a_folder_that_can_only_be_read() -> None:
 
         folder.chmod(0o555)
         (folder / "vectors.db").chmod(0o444)
-        process = FORK.Process(target=child)
+        process = FORK.Process(target=child, daemon=True)
         process.start()
         process.join(20)
         folder.chmod(0o755)
