@@ -21,7 +21,6 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,8 +30,6 @@ from ..core.errors import (
     BackendError,
     BackendNotFound,
     CorruptData,
-    IncompatibleFormat,
-    ItemspaceError,
 )
 from ..core.ids import IdKind, Ids
 from ..core.metric import Metric
@@ -41,7 +38,8 @@ from .chroma_engine import ChromaEngine, ChromaServer
 from .chroma_options import ChromaOptions, ChromaServerOptions
 from .collection import CollectionDriver, Found
 from .engine_folder import EngineFolder
-from .options import merge_options, parse_parameters, search_fields
+from .facts import facts_of, read_facts
+from .options import build_options, collection_below, merge_options
 from .url import RetrieverURL
 
 FORMAT = 1
@@ -202,10 +200,7 @@ class ChromaServerBackend:
 
     def child(self, url: RetrieverURL, name: str) -> RetrieverURL:
         """The name is added to the collection, which is cut so that both fit."""
-        named = parse_parameters(url, self.options).get("collection", "items")
-        name = re.sub(r"[^a-zA-Z0-9._-]", "_", name)
-        collection = f"{named[: 511 - len(name)]}_{name}"
-        return replace(url, parameters={**url.parameters, "collection": collection})
+        return collection_below(url, self.options, re.sub(r"[^a-zA-Z0-9._-]", "_", name), 512)
 
     def create(
         self,
@@ -243,10 +238,10 @@ def _create(
     id_kind: IdKind,
 ) -> ChromaCollection:
     """An empty collection, whose metadata says in JSON what it is."""
-    built = options.of_the_index
-    facts = {"format": FORMAT, "dim": dim, "metric": metric, "ids": id_kind, "options": built}
-    graph = {**built, "max_neighbors": built["m"], "space": _SPACES[metric]}
-    del graph["m"]
+    built = build_options(options)
+    facts = facts_of(FORMAT, dim, metric, id_kind, built)
+    graph = {**built, "space": _SPACES[metric]}
+    graph["max_neighbors"] = graph.pop("m")
     model = engine.call(
         "create_collection",
         name=options.collection,
@@ -266,30 +261,9 @@ def _open(
     """What is there, if it is ours."""
     model = engine.call("get_collection", name=options.collection, **engine.scope)
     text = (model.metadata or {}).get(_FACTS)
-    if text is None:
-        raise BackendNotFound(f"The collection at {url} is somebody else's; name another.")
-    try:
-        facts = json.loads(text)
-        if facts["format"] != FORMAT:
-            raise IncompatibleFormat(
-                f"{url} is in format {facts['format']}; this release reads format {FORMAT}. Load "
-                "it again, or use the release that wrote it.",
-                path=str(url),
-            )
-        if facts["ids"] not in ("int", "str") or facts["dim"] < 1:
-            raise ValueError(f"{facts['ids']!r} ids, {facts['dim']} dimensions")
-        opened = ChromaCollection(engine, model, facts)
-        saved = {**facts["options"], "_search": search_fields(type(options))}
-    except ItemspaceError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptData(
-            f"What the collection at {url} says of itself cannot be read ({error!r}); load it "
-            "again.",
-            path=str(url),
-        ) from error
-    merge_options(url, saved, named)
-    return opened
+    facts = read_facts(text, str(url), FORMAT, type(options))
+    merge_options(url, type(options), facts["options"], named)
+    return ChromaCollection(engine, model, facts)
 
 
 backend = ChromaBackend()

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..core.errors import InvalidOption, InvalidURL
-from .options import search_fields
+from .options import check_option, check_range, search_time
 from .url import RetrieverURL
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 _PORTS = {"http": 8000, "https": 443}
-
-
-def _search_time(default: Any, **more: Any) -> Any:
-    return field(default=default, metadata={"search": True}, **more)
 
 
 @dataclass(frozen=True)
@@ -36,43 +32,22 @@ class ChromaOptions:
         first search after opening, 12,000 vectors of 64 dimensions a second.
     """
 
-    collection: str = _search_time("items")
+    collection: str = search_time("items")
     m: int = 16
     ef_construction: int = 100
     ef_search: int = 100
     sync_threshold: int = 10_000
 
     def __post_init__(self) -> None:
-        self._check_range("m", 2, 1_000)
-        self._check_range("ef_construction", 1, 100_000)
-        self._check_range("ef_search", 1, 100_000)
-        self._check_range("sync_threshold", 2, 1_000_000_000)
+        check_range(self, "m", 2, 1_000)
+        check_range(self, "ef_construction", 1, 100_000)
+        check_range(self, "ef_search", 1, 100_000)
+        check_range(self, "sync_threshold", 2, 1_000_000_000)
         self._check_name("collection")
 
-    @property
-    def of_the_index(self) -> dict[str, Any]:
-        """Those that it was built with."""
-        settled = search_fields(type(self))
-        return {name: value for name, value in asdict(self).items() if name not in settled}
-
-    def _check_range(self, name: str, least: float, most: float) -> None:
-        value = getattr(self, name)
-        if not least <= value <= most:
-            raise InvalidOption(
-                f"{name} is from {least:,} to {most:,}; received {value}.",
-                option=name,
-                received=value,
-            )
-
     def _check_name(self, name: str) -> None:
-        value = getattr(self, name)
-        if not _NAME.fullmatch(value):
-            raise InvalidOption(
-                f"{name} is 3 to 512 of a-z, A-Z, 0-9, '.', '_' and '-', the first and the last a "
-                f"letter or a digit; received {value!r}.",
-                option=name,
-                received=value,
-            )
+        expected = "3 to 512 of a-z, A-Z, 0-9, '.', '_' and '-', a letter or a digit at both ends"
+        check_option(self, name, _NAME.fullmatch(getattr(self, name)), expected)
 
 
 @dataclass(frozen=True)
@@ -89,16 +64,16 @@ class ChromaServerOptions(ChromaOptions):
         Seconds to connect, and to wait for an answer.
     """
 
-    tenant: str = _search_time("default_tenant")
-    database: str = _search_time("default_database")
-    token: str | None = _search_time(None, repr=False)
-    timeout: float = _search_time(30.0)
+    tenant: str = search_time("default_tenant")
+    database: str = search_time("default_database")
+    token: str | None = search_time(None, repr=False)
+    timeout: float = search_time(30.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_name("tenant")
         self._check_name("database")
-        self._check_range("timeout", 0.001, 86_400)
+        check_range(self, "timeout", 0.001, 86_400)
         if self.token is not None and not re.fullmatch(r"[!-~]+", self.token):
             raise InvalidOption(
                 "token is of visible ASCII characters.", option="token", received="***"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..core.vectors import FloatMatrix, RowView, unit_rows
 from ..lsh.reductions import Reduction
 from .in_process import InProcessBackend
 from .index import RowMatrix
+from .options import check_option, search_time
 
 _FILE = "index.faiss"
 #: FAISS advises at least 39 training vectors per centroid; product quantisers have 256.
@@ -49,17 +50,14 @@ class FaissOptions:
     """
 
     factory: str = "Flat"
-    rerank: int | None = field(default=None, metadata={"search": True})
-    nprobe: int | None = field(default=None, metadata={"search": True})
-    ef_search: int | None = field(default=None, metadata={"search": True})
+    rerank: int | None = search_time(None)
+    nprobe: int | None = search_time(None)
+    ef_search: int | None = search_time(None)
 
     def __post_init__(self) -> None:
         for name, least in (("rerank", 0), ("nprobe", 1), ("ef_search", 1)):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise InvalidOption(
-                    f"{name} is at least {least}; received {value}.", option=name, received=value
-                )
+            check_option(self, name, value is None or value >= least, f"at least {least}")
 
 
 class FaissIndex:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import CorruptData, InvalidOption
+from ..core.errors import CorruptData
 from ..core.metric import Metric
 from ..core.storage import sha256_of
 from ..core.vectors import FloatMatrix, RowView, unit_rows
 from .index import RowMatrix
+from .options import check_range, search_time
 from .row_store import Rows
 
 T = TypeVar("T")
@@ -49,34 +50,14 @@ class GraphOptions:
 
     m: int = 16
     ef_construction: int = 200
-    ef_search: int | None = field(default=None, metadata={"search": True})
-    threads: int | None = field(default=None, metadata={"search": True})
+    ef_search: int | None = search_time(None)
+    threads: int | None = search_time(None)
 
     def __post_init__(self) -> None:
-        ranges = {
-            "m": (2, 512),
-            "ef_construction": (1, 100_000),
-            "ef_search": (1, 100_000),
-            "threads": (1, 1024),
-        }
-        for name, (least, most) in ranges.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise InvalidOption(
-                    f"{name} is at least {least} and at most {most:,}; received {value}.",
-                    option=name,
-                    received=value,
-                )
-
-
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise :class:`InvalidOption` unless an option is one of its choices."""
-    if value not in choices:
-        raise InvalidOption(
-            f"{name} is one of {', '.join(choices)}; received {value!r}.",
-            option=name,
-            received=value,
-        )
+        check_range(self, "m", 2, 512)
+        check_range(self, "ef_construction", 1, 100_000)
+        check_range(self, "ef_search", 1, 100_000)
+        check_range(self, "threads", 1, 1024)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from .driver import Candidates
 from .generations import Generations
 from .index import Index
 from .locks import ReadWriteLock
-from .options import merge_options, search_fields
+from .options import merge_options
 from .row_store import Rows, RowStore
 from .scan import exact_candidates
 from .url import RetrieverURL
@@ -67,11 +67,9 @@ class InProcessBackend:
 
         def read() -> InProcessDriver:
             meta, store, folder = place.read()
-            saved = {**meta["options"], "_search": search_fields(self.options)}
-            merged = merge_options(url, saved, options)
-            merged.pop("_search")
+            merged = merge_options(url, self.options, meta["options"], options)
             metric = Metric(meta["metric"])
-            driver = InProcessDriver(self, self.options(**merged), store, metric, place)
+            driver = InProcessDriver(self, merged, store, metric, place)
             driver.load_index(folder, int(meta["indexed"]))
             return driver
 

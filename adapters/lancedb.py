@@ -37,7 +37,6 @@ from ..core.errors import (
     BackendUnavailable,
     ClosedError,
     CorruptData,
-    IncompatibleFormat,
     ItemspaceError,
 )
 from ..core.ids import IdKind, Ids
@@ -46,10 +45,11 @@ from ..core.storage import sync
 from ..core.vectors import FloatMatrix, unit_rows
 from .collection import CollectionDriver, Found
 from .engine_folder import EngineFolder
+from .facts import facts_of, read_facts
 from .lancedb_engine import DISTANCES, connect, engine, index_config, named
 from .lancedb_options import LanceDBOptions
 from .locks import WriterLock
-from .options import merge_options, search_fields
+from .options import merge_options
 from .url import RetrieverURL
 
 FORMAT = 1
@@ -222,8 +222,7 @@ class LanceDBBackend:
                 f"There is a table {place}; open it with open_retriever(…, mode='rw'), or name "
                 "another collection."
             )
-        facts = {"format": FORMAT, "dim": dim, "metric": metric, "ids": id_kind}
-        facts["options"] = asdict(options)
+        facts = facts_of(FORMAT, dim, metric, id_kind, asdict(options))
         return CollectionDriver(LanceDBCollection(place, facts, options, lock))
 
     def open(
@@ -241,10 +240,7 @@ class LanceDBBackend:
             with engine(place):
                 table = connect(place.parent).open_table(place.stem)
                 facts = _facts(place, table.schema)
-            saved = {**facts["options"], "_search": search_fields(self.options)}
-            merged = merge_options(url, saved, options)
-            merged.pop("_search")
-            chosen = self.options(**merged)
+            chosen = merge_options(url, self.options, facts["options"], options)
             return CollectionDriver(LanceDBCollection(place, facts, chosen, lock, table))
         except BaseException:
             if lock is not None:
@@ -283,26 +279,12 @@ def _is_table(place: Path) -> bool:
 
 
 def _facts(place: Path, schema: Any) -> dict[str, Any]:
-    """What the table says of itself."""
-    text = (schema.metadata or {}).get(_FACTS)
-    if text is None:
-        raise BackendNotFound(f"There is a table of somebody else's at {place}; name another one.")
-    try:
-        facts: dict[str, Any] = json.loads(text)
-        written_as = facts["format"]
-        if written_as == FORMAT:
-            Metric(facts["metric"]), LanceDBOptions(**facts["options"])
-            types = [_IDS[facts["ids"]], pa.list_(pa.float32(), facts["dim"])]
-            if [schema.field(name).type for name in _COLUMNS] != types:
-                raise ValueError(f"columns of other types than {types}")
-    except (KeyError, TypeError, ValueError) as error:
+    """What the table says of itself, which its columns bear out."""
+    facts = read_facts((schema.metadata or {}).get(_FACTS), str(place), FORMAT, LanceDBOptions)
+    types = [_IDS[facts["ids"]], pa.list_(pa.float32(), facts["dim"])]
+    if [schema.field(name).type for name in _COLUMNS] != types:
         raise CorruptData(
-            f"The facts of the table {place} cannot be read: {error}.", path=str(place)
-        ) from error
-    if written_as != FORMAT:
-        raise IncompatibleFormat(
-            f"{place} is in format {written_as}; this release reads format {FORMAT}. Build it "
-            "again, or use the release that wrote it.",
+            f"The columns of {place} are not {types}; restore it, or load it again.",
             path=str(place),
         )
     return facts

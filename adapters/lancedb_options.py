@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from ..core.errors import InvalidOption
+from .options import check_choice, check_option, check_range, search_time
 
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 INDEXES = ("ivf_flat", "ivf_sq", "ivf_pq", "hnsw_flat", "hnsw_sq", "none")
 
 
@@ -36,35 +37,25 @@ class LanceDBOptions:
         ``ivf_pq``: of how many times as many candidates the vectors are compared.
     """
 
-    collection: str = field(default="items", metadata={"search": True})
+    collection: str = search_time("items")
     index: str = "ivf_flat"
     lists: int | None = None
     m: int = 16
     ef_construction: int = 100
-    probes: int = field(default=50, metadata={"search": True})
-    ef_search: int = field(default=100, metadata={"search": True})
-    refine: int = field(default=4, metadata={"search": True})
+    probes: int = search_time(50)
+    ef_search: int = search_time(100)
+    refine: int = search_time(4)
 
     def __post_init__(self) -> None:
-        for name, allowed, wanted in (
-            (
-                "collection",
-                re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}", self.collection),
-                "at most 200 of A-Z a-z 0-9 _ - and . (not in front)",
-            ),
-            ("index", self.index in INDEXES, f"one of {', '.join(INDEXES)}"),
-            ("lists", self.lists is None or 1 <= self.lists <= 100_000, "from 1 to 100,000"),
-            ("m", 2 <= self.m <= 1000, "from 2 to 1,000"),
-            ("ef_construction", 1 <= self.ef_construction <= 100_000, "from 1 to 100,000"),
-            ("probes", 1 <= self.probes <= 100_000, "from 1 to 100,000"),
-            ("ef_search", 1 <= self.ef_search <= 1_000_000, "from 1 to 1,000,000"),
-            ("refine", 1 <= self.refine <= 1000, "from 1 to 1,000"),
-        ):
-            if not allowed:
-                received = getattr(self, name)
-                raise InvalidOption(
-                    f"{name} is {wanted}; received {received!r}.", option=name, received=received
-                )
+        expected = "at most 200 of A-Z a-z 0-9 _ - and . (not in front)"
+        check_option(self, "collection", _NAME.fullmatch(self.collection), expected)
+        check_choice(self, "index", INDEXES)
+        check_range(self, "lists", 1, 100_000)
+        check_range(self, "m", 2, 1000)
+        check_range(self, "ef_construction", 1, 100_000)
+        check_range(self, "probes", 1, 100_000)
+        check_range(self, "ef_search", 1, 1_000_000)
+        check_range(self, "refine", 1, 1000)
 
     @property
     def is_graph(self) -> bool:

@@ -14,20 +14,19 @@ server was not tried):
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..core.capabilities import Capabilities
-from ..core.errors import BackendNotFound, CorruptData, IncompatibleFormat, ItemspaceError
 from ..core.ids import IdKind, Ids
 from ..core.metric import Metric
 from ..core.vectors import FloatMatrix
 from .collection import Found
+from .facts import read_facts
 from .milvus_options import MilvusOptions
-from .options import merge_options, search_fields
+from .options import merge_options
 from .url import RetrieverURL
 
 FORMAT = 1
@@ -125,41 +124,9 @@ def literal(value: int | str) -> str:
     return str(value) if isinstance(value, int) else f'"{value.translate(_ESCAPES)}"'
 
 
-def facts_of(options: MilvusOptions, dim: int, metric: Metric, ids: IdKind) -> dict[str, Any]:
-    """What a new collection says of itself."""
-    return {
-        "format": FORMAT,
-        "dim": dim,
-        "metric": metric.value,
-        "ids": ids,
-        "options": options.of_the_index,
-    }
-
-
 def opened(
     table: Table, text: str | None, url: RetrieverURL, named: dict[str, Any], kind: Any
 ) -> MilvusCollection:
     """The collection of a table that says ``text`` of itself, if it is ours."""
-    if text is None:
-        raise BackendNotFound(f"The collection at {url} is somebody else's; name another.")
-    try:
-        facts = json.loads(text)
-        if facts["format"] != FORMAT:
-            raise IncompatibleFormat(
-                f"{url} is in format {facts['format']}; this release reads format {FORMAT}. Load "
-                "it again, or use the release that wrote it.",
-                path=str(url),
-            )
-        saved = {**facts["options"], "_search": search_fields(kind)}
-        options = kind(**{**facts["options"], **named})
-        found = MilvusCollection(table, facts, options)
-    except ItemspaceError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptData(
-            f"What the collection at {url} says of itself cannot be read ({error!r}); load it "
-            "again.",
-            path=str(url),
-        ) from error
-    merge_options(url, saved, named)
-    return found
+    facts = read_facts(text, str(url), FORMAT, kind)
+    return MilvusCollection(table, facts, merge_options(url, kind, facts["options"], named))

@@ -45,8 +45,10 @@ from ..core.storage import sync
 from ..core.vectors import FloatMatrix
 from .collection import CollectionDriver
 from .engine_folder import EngineFolder
-from .milvus import FACTS, ID, ID_BYTES, METRICS, VECTOR, MilvusCollection, Row, facts_of, opened
+from .facts import facts_of
+from .milvus import FACTS, FORMAT, ID, ID_BYTES, METRICS, VECTOR, MilvusCollection, Row, opened
 from .milvus_options import MilvusOptions
+from .options import build_options
 from .url import RetrieverURL
 
 #: Differences that a scan by Euclidean distance may hold, as float32.
@@ -242,7 +244,8 @@ class MilvusLiteBackend:
     def create(
         self, url: RetrieverURL, options: MilvusOptions, dim: int, metric: Metric, id_kind: IdKind
     ) -> CollectionDriver:
-        folder, facts = EngineFolder(url), facts_of(options, dim, metric, id_kind)
+        folder = EngineFolder(url)
+        facts = facts_of(FORMAT, dim, metric, id_kind, build_options(options))
         folder.claim()
         table = LiteTable(folder, options.collection)
         try:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ..core.errors import InvalidOption, InvalidURL
-from .options import search_fields
+from ..core.errors import InvalidURL
+from .options import check_choice, check_option, check_range, search_time
 from .url import RetrieverURL
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _INDEXES = ("hnsw", "ivf_flat", "flat")
-
-
-def _search_time(default: Any, **more: Any) -> Any:
-    return field(default=default, metadata={"search": True}, **more)
 
 
 @dataclass(frozen=True)
@@ -40,39 +36,23 @@ class MilvusOptions:
         Lists that a search looks at, of ``nlist``.
     """
 
-    collection: str = _search_time("items")
+    collection: str = search_time("items")
     index: str = "hnsw"
     m: int = 16
     ef_construction: int = 100
     nlist: int = 128
-    ef_search: int = _search_time(100)
-    nprobe: int = _search_time(16)
+    ef_search: int = search_time(100)
+    nprobe: int = search_time(16)
 
     def __post_init__(self) -> None:
-        self._check_range("m", 2, 2_048)
-        self._check_range("ef_construction", 1, 100_000)
-        self._check_range("nlist", 1, 65_536)
-        self._check_range("ef_search", 1, 32_768)
-        self._check_range("nprobe", 1, 65_536)
-        if self.index not in _INDEXES:
-            raise InvalidOption(
-                f"index is one of {', '.join(_INDEXES)}; received {self.index!r}.",
-                option="index",
-                received=self.index,
-            )
-        if not _NAME.fullmatch(self.collection):
-            raise InvalidOption(
-                "collection is up to 255 of a-z, A-Z, 0-9 and '_', the first one no digit; "
-                f"received {self.collection!r}.",
-                option="collection",
-                received=self.collection,
-            )
-
-    @property
-    def of_the_index(self) -> dict[str, Any]:
-        """Those that it was built with."""
-        settled = search_fields(type(self))
-        return {name: value for name, value in asdict(self).items() if name not in settled}
+        check_range(self, "m", 2, 2_048)
+        check_range(self, "ef_construction", 1, 100_000)
+        check_range(self, "nlist", 1, 65_536)
+        check_range(self, "ef_search", 1, 32_768)
+        check_range(self, "nprobe", 1, 65_536)
+        check_choice(self, "index", _INDEXES)
+        expected = "up to 255 of a-z, A-Z, 0-9 and '_', the first one no digit"
+        check_option(self, "collection", _NAME.fullmatch(self.collection), expected)
 
     def index_params(self) -> dict[str, Any]:
         """Milvus' own, of the index."""
@@ -90,15 +70,6 @@ class MilvusOptions:
             "flat": {},
         }[self.index]
 
-    def _check_range(self, name: str, least: float, most: float) -> None:
-        value = getattr(self, name)
-        if not least <= value <= most:
-            raise InvalidOption(
-                f"{name} is from {least:,} to {most:,}; received {value}.",
-                option=name,
-                received=value,
-            )
-
 
 @dataclass(frozen=True)
 class MilvusServerOptions(MilvusOptions):
@@ -114,13 +85,13 @@ class MilvusServerOptions(MilvusOptions):
         Seconds to connect, and to wait for an answer.
     """
 
-    token: str | None = _search_time(None, repr=False)
-    secure: bool = _search_time(False)
-    timeout: float = _search_time(30.0)
+    token: str | None = search_time(None, repr=False)
+    secure: bool = search_time(False)
+    timeout: float = search_time(30.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_range("timeout", 0.001, 86_400)
+        check_range(self, "timeout", 0.001, 86_400)
 
     def client(self, url: RetrieverURL) -> dict[str, Any]:
         """What pymilvus' client is made with."""

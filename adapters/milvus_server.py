@@ -19,7 +19,6 @@ import re
 import sys
 import time
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from ..core.errors import (
@@ -33,20 +32,21 @@ from ..core.ids import IdKind
 from ..core.metric import Metric
 from ..core.vectors import FloatMatrix
 from .collection import CollectionDriver
+from .facts import facts_of
 from .milvus import (
     FACTS,
+    FORMAT,
     ID,
     ID_BYTES,
     METRICS,
     VECTOR,
     MilvusCollection,
     Row,
-    facts_of,
     literal,
     opened,
 )
 from .milvus_options import MilvusServerOptions
-from .options import parse_parameters
+from .options import build_options, collection_below
 from .url import RetrieverURL
 
 _RETRIES, _PAUSE = 2, (0.05, 0.3)
@@ -231,10 +231,8 @@ class MilvusServerBackend:
 
     def child(self, url: RetrieverURL, name: str) -> RetrieverURL:
         """The name is added to the collection, which is cut so that both fit."""
-        named = parse_parameters(url, self.options).get("collection", "items")
         name = re.sub(r"\W", "_", name, flags=re.ASCII)[:200]
-        collection = f"{named[: 254 - len(name)]}_{name}"
-        return replace(url, parameters={**url.parameters, "collection": collection})
+        return collection_below(url, self.options, name, 255)
 
     def create(
         self,
@@ -244,7 +242,8 @@ class MilvusServerBackend:
         metric: Metric,
         id_kind: IdKind,
     ) -> CollectionDriver:
-        table, facts = ServerTable(url, options), facts_of(options, dim, metric, id_kind)
+        table = ServerTable(url, options)
+        facts = facts_of(FORMAT, dim, metric, id_kind, build_options(options))
         try:
             table.create(facts, options)
         except BaseException:

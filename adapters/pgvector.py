@@ -9,7 +9,6 @@ planner as an array constant, around which planning takes longer than the search
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from ..core.neighbors import Completeness
 from ..core.retriever import IdFilter
 from ..core.vectors import FloatMatrix
 from .driver import Candidates
-from .options import merge_options, parse_parameters, search_fields
+from .options import build_options, collection_below, merge_options, search_fields
 from .pgvector_options import WIDEST_EF, PgvectorFacts, PgvectorOptions
 from .pgvector_server import Connection, PgvectorServer
 from .pgvector_sql import SqlVectors, is_same_database
@@ -317,15 +316,13 @@ class PgvectorBackend:
 
     def child(self, url: RetrieverURL, name: str) -> RetrieverURL:
         """The name is added to the collection, which is cut so that both fit."""
-        named = parse_parameters(url, PgvectorOptions).get("collection", "items")
-        stem = named.encode()[: max(0, 62 - len(name.encode()))].decode(errors="ignore")
-        return replace(url, parameters={**url.parameters, "collection": f"{stem}_{name}"})
+        return collection_below(url, PgvectorOptions, name, 63)
 
     def create(
         self, url: RetrieverURL, options: PgvectorOptions, dim: int, metric: Metric, id_kind: IdKind
     ) -> PgvectorDriver:
         options.check_dimension(dim)
-        facts = PgvectorFacts(dim, metric.value, id_kind, options.of_the_index)
+        facts = PgvectorFacts(dim, metric.value, id_kind, build_options(options))
         column = "bigint" if id_kind == "int" else 'text COLLATE "C"'
         table = options.table
         server = PgvectorServer(url, options, writable=True)
@@ -346,16 +343,15 @@ class PgvectorBackend:
             raise
 
     def open(self, url: RetrieverURL, options: dict[str, Any], *, writable: bool) -> PgvectorDriver:
-        settled = search_fields(PgvectorOptions)
-        sought = {name: value for name, value in options.items() if name in settled}
+        free = search_fields(PgvectorOptions)
+        sought = {name: value for name, value in options.items() if name in free}
         chosen = PgvectorOptions(**sought)
         server = PgvectorServer(url, chosen, writable=writable)
         try:
             rows = server.read(PgvectorFacts.query, chosen.table)
             facts, oids = PgvectorFacts.from_rows(url, rows)
-            merged = merge_options(url, {**facts.options, "_search": settled}, options)
-            merged.pop("_search")
-            return PgvectorDriver(server, PgvectorOptions(**merged), facts, oids)
+            merged = merge_options(url, PgvectorOptions, facts.options, options)
+            return PgvectorDriver(server, merged, facts, oids)
         except BaseException:
             server.close()
             raise

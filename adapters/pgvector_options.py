@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 from urllib.parse import unquote, urlsplit
 
@@ -14,13 +14,12 @@ from ..core.errors import (
     BackendNotFound,
     CorruptData,
     IncompatibleFormat,
-    InvalidOption,
     InvalidURL,
     UnsupportedError,
 )
 from ..core.ids import IdKind
 from ..core.metric import Metric
-from .options import search_fields
+from .options import check_option, search_time
 from .url import RetrieverURL
 
 FORMAT = 1
@@ -30,10 +29,6 @@ _MARK, _OLDEST = "itemspace ", (0, 8)
 WIDEST_EF = 1_000
 #: Dimensions that a column, and that an index, can have.
 WIDEST = {"vector": (16_000, 2_000), "halfvec": (16_000, 4_000)}
-
-
-def _search_time(default: Any) -> Any:
-    return field(default=default, metadata={"search": True})
 
 
 @dataclass(frozen=True)
@@ -74,21 +69,21 @@ class PgvectorOptions:
         How many are open at most, in each process.
     """
 
-    collection: str = _search_time("items")
-    schema: str | None = _search_time(None)
-    host: str | None = _search_time(None)
+    collection: str = search_time("items")
+    schema: str | None = search_time(None)
+    host: str | None = search_time(None)
     index: str = "hnsw"
     m: int = 16
     ef_construction: int = 64
     lists: int | None = None
     storage: str = "vector"
-    ef_search: int = _search_time(40)
-    probes: int = _search_time(10)
-    iterative_scan: str = _search_time("relaxed_order")
-    max_scan_tuples: int = _search_time(20_000)
-    connect_timeout: int = _search_time(5)
-    timeout: float = _search_time(10.0)
-    max_connections: int = _search_time(8)
+    ef_search: int = search_time(40)
+    probes: int = search_time(10)
+    iterative_scan: str = search_time("relaxed_order")
+    max_scan_tuples: int = search_time(20_000)
+    connect_timeout: int = search_time(5)
+    timeout: float = search_time(10.0)
+    max_connections: int = search_time(8)
 
     def __post_init__(self) -> None:
         for name, holds, expected in (
@@ -119,23 +114,13 @@ class PgvectorOptions:
             ("timeout", 0 < self.timeout <= 86_400, "over 0 and at most 86,400 seconds"),
             ("max_connections", 1 <= self.max_connections <= 10_000, "from 1 to 10,000"),
         ):
-            if not holds:
-                received = getattr(self, name)
-                raise InvalidOption(
-                    f"{name} is {expected}; received {received!r}.", option=name, received=received
-                )
+            check_option(self, name, holds, expected)
 
     @property
     def table(self) -> str:
         """Its quoted name."""
         names = [name for name in (self.schema, self.collection) if name is not None]
         return Identifier(*names).as_string(None)
-
-    @property
-    def of_the_index(self) -> dict[str, Any]:
-        """Those that it was built with."""
-        settled = search_fields(type(self))
-        return {name: value for name, value in asdict(self).items() if name not in settled}
 
     @property
     def settings(self) -> dict[str, Any]:

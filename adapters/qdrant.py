@@ -24,7 +24,7 @@ from ..core.ids import IdKind
 from ..core.metric import Metric
 from .collection import CollectionDriver
 from .engine_folder import EngineFolder
-from .options import merge_options, search_fields
+from .options import merge_options
 from .qdrant_collection import OPENING, QdrantEdgeCollection, reader_of
 from .qdrant_failures import MALFORMED, damaged, failing_as
 from .qdrant_options import QdrantEdgeOptions
@@ -59,11 +59,11 @@ class QdrantEdgeBackend:
         with OPENING:
             reader = None if writable else reader_of(folder.path)
             if reader is not None:
-                chosen = self._merged(url, reader.facts, options)
+                chosen = merge_options(url, self.options, reader.facts["options"], options)
                 return CollectionDriver(reader.another(chosen))
             facts, shard = folder.open(), None
             try:
-                chosen = self._merged(url, facts, options)
+                chosen = merge_options(url, self.options, facts["options"], options)
                 with failing_as(CorruptData, folder):
                     shard = edge.EdgeShard.load(str(folder.files))
                     found = QdrantEdgeCollection(folder, facts, chosen, shard)
@@ -77,14 +77,6 @@ class QdrantEdgeBackend:
                 if isinstance(error, ItemspaceError) or not isinstance(error, MALFORMED):
                     raise
                 raise damaged(folder, repr(error)) from error
-
-    def _merged(
-        self, url: RetrieverURL, facts: dict[str, Any], options: dict[str, Any]
-    ) -> QdrantEdgeOptions:
-        saved = {**facts["options"], "_search": search_fields(self.options)}
-        merged = merge_options(url, saved, options)
-        merged.pop("_search")
-        return self.options(**merged)
 
 
 backend = QdrantEdgeBackend()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import qdrant_edge as edge
 
-from ..core.errors import InvalidOption
 from ..core.metric import Metric
+from .options import check_option, check_range, search_time
 
 #: Under ``COSINE``: the vector as it was given, beside the one of length 1 that is searched.
 GIVEN = "given"
@@ -40,30 +40,17 @@ class QdrantEdgeOptions:
     indexing_threshold: int = 10_000
     full_scan_threshold: int = 10_000
     quantization: str | None = None
-    ef_search: int | None = field(default=None, metadata={"search": True})
-    exact: bool = field(default=False, metadata={"search": True})
+    ef_search: int | None = search_time(None)
+    exact: bool = search_time(False)
 
     def __post_init__(self) -> None:
-        for name, least, most in (
-            ("m", 2, 1000),
-            ("ef_construct", 1, 100_000),
-            ("indexing_threshold", 1, 1 << 40),
-            ("full_scan_threshold", 1, 1 << 40),
-            ("ef_search", 1, 1_000_000),
-        ):
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise InvalidOption(
-                    f"{name} is from {least} to {most}; received {value}.",
-                    option=name,
-                    received=value,
-                )
-        if self.quantization not in (None, "int8"):
-            raise InvalidOption(
-                f"quantization is 'int8' or left out; received {self.quantization!r}.",
-                option="quantization",
-                received=self.quantization,
-            )
+        check_range(self, "m", 2, 1000)
+        check_range(self, "ef_construct", 1, 100_000)
+        check_range(self, "indexing_threshold", 1, 1 << 40)
+        check_range(self, "full_scan_threshold", 1, 1 << 40)
+        check_range(self, "ef_search", 1, 1_000_000)
+        known = self.quantization in (None, "int8")
+        check_option(self, "quantization", known, "'int8' or left out")
 
     def config(self, dim: int, metric: Metric) -> Any:
         """The engine's own, for a new shard."""

@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,6 @@ from ..core.errors import (
     BackendNotFound,
     BackendUnavailable,
     CorruptData,
-    IncompatibleFormat,
-    InvalidOption,
     InvalidURL,
     LockedError,
 )
@@ -39,8 +37,9 @@ from ..core.ids import IdKind, Ids
 from ..core.metric import Metric
 from ..core.vectors import FloatMatrix
 from .collection import CollectionDriver, Found
+from .facts import facts_of, read_facts
 from .locks import ReadWriteLock
-from .options import parse_parameters
+from .options import check_option, collection_below, search_time
 from .scan import norms_of
 from .url import RetrieverURL
 
@@ -86,13 +85,12 @@ class SQLiteVecOptions:
     """
 
     collection: str = "items"
-    timeout: float = field(default=10.0, metadata={"search": True})
+    timeout: float = search_time(10.0)
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.collection) <= 200 or "\0" in self.collection:
-            raise _out_of_range("collection", "a name of 1 to 200 characters", self.collection)
-        if not 0 <= self.timeout <= 86_400:
-            raise _out_of_range("timeout", "from 0 to 86,400 seconds", self.timeout)
+        is_name = 1 <= len(self.collection) <= 200 and "\0" not in self.collection
+        check_option(self, "collection", is_name, "a name of 1 to 200 characters")
+        check_option(self, "timeout", 0 <= self.timeout <= 86_400, "from 0 to 86,400 seconds")
 
 
 class SQLiteFile:
@@ -244,16 +242,14 @@ class SQLiteVecBackend:
 
     def child(self, url: RetrieverURL, name: str) -> RetrieverURL:
         """Another collection of the same file."""
-        stem = self.options(**parse_parameters(url, self.options)).collection
-        named = f"{stem[: 199 - len(name)]}_{name}"
-        return replace(url, parameters={**url.parameters, "collection": named})
+        return collection_below(url, self.options, name, 200)
 
     def create(
         self, url: RetrieverURL, options: Any, dim: int, metric: Metric, id_kind: IdKind
     ) -> CollectionDriver:
         """An empty table, in a new file or beside other collections."""
         file, name = SQLiteFile(url, options.timeout, writable=True), options.collection
-        facts = {"format": FORMAT, "dim": dim, "metric": metric.value, "ids": id_kind}
+        facts = facts_of(FORMAT, dim, metric, id_kind, {})
         file.make()
         with file.transaction() as connection:
             stored = "SELECT name = ?, name = ? COLLATE NOCASE FROM sqlite_schema"
@@ -291,23 +287,8 @@ class SQLiteVecBackend:
                 f"{file} has no collection {name!r} of itemspace's; check the name, or make it "
                 "with create_retriever(url, vectors)."
             )
-        try:
-            facts = json.loads(noted[0][0])
-            if facts["format"] == FORMAT:
-                return CollectionDriver(SQLiteVecCollection(file, name, facts))
-        except (ValueError, KeyError, TypeError) as error:
-            raise _damaged(file, name, error) from error
-        raise IncompatibleFormat(
-            f"{name!r} in {file} is in format {facts['format']}; this release reads format "
-            f"{FORMAT}. Build it again, or use the release that wrote it.",
-            path=str(file),
-        )
-
-
-def _out_of_range(option: str, expected: str, received: Any) -> InvalidOption:
-    return InvalidOption(
-        f"{option} is {expected}; received {received!r}.", option=option, received=received
-    )
+        facts = read_facts(noted[0][0], f"{file}, {name!r}", FORMAT, self.options)
+        return CollectionDriver(SQLiteVecCollection(file, name, facts))
 
 
 def _damaged(file: SQLiteFile, name: str, error: Exception) -> CorruptData:

@@ -15,10 +15,11 @@ from ..core.eligible import Eligible
 from ..core.errors import UnsupportedError
 from ..core.metric import Metric
 from ..core.vectors import FloatMatrix, RowView
-from .graph import EF_SEARCH, GraphOptions, Scale, Scores, check_choice, load_with, save_with
+from .graph import EF_SEARCH, GraphOptions, Scale, Scores, load_with, save_with
 from .in_process import InProcessBackend
 from .index import RowMatrix
 from .locks import ReadWriteLock
+from .options import check_choice
 from .row_store import Rows
 
 _FILE = "index.usearch"
@@ -42,7 +43,7 @@ class UsearchOptions(GraphOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("dtype", self.dtype, ("f32", "f16", "bf16", "i8"))
+        check_choice(self, "dtype", ("f32", "f16", "bf16", "i8"))
 
 
 class UsearchIndex:

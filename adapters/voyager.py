@@ -19,13 +19,13 @@ from .graph import (
     Scale,
     Scores,
     ask,
-    check_choice,
     load_with,
     mark_deleted,
     save_with,
 )
 from .in_process import InProcessBackend
 from .index import RowMatrix
+from .options import check_choice
 from .row_store import Rows
 
 _FILE = "index.voyager"
@@ -54,7 +54,7 @@ class VoyagerOptions(GraphOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("storage", self.storage, tuple(_STORAGE))
+        check_choice(self, "storage", _STORAGE)
 
 
 class VoyagerIndex:
