@@ -53,6 +53,7 @@ class ChromaCollection:
     """A :class:`~itemspace.adapters.collection.Collection` of Chroma."""
 
     few = 1_000
+    pushes = 0
 
     def __init__(
         self, engine: ChromaEngine | ChromaServer, model: Any, facts: dict[str, Any]

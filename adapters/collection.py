@@ -53,8 +53,6 @@ class Collection(Protocol):
     metric: Metric
     id_kind: IdKind
     capabilities: Capabilities
-    """Where ``supports_filter``, the collection also has ``translate(ids) -> Any``, and ``nearest``
-    takes what that gave as ``allowed``."""
 
     @property
     def batch(self) -> int:
@@ -67,6 +65,11 @@ class Collection(Protocol):
     @property
     def few(self) -> int:
         """So many allowed items, at most, are got and scored rather than searched: as measured."""
+
+    @property
+    def pushes(self) -> int:
+        """So many allowed items, at most, ``nearest`` is told of; of more, and where it is 0 of
+        any, it is not: it is asked for more items instead."""
 
     def put(self, ids: Ids, vectors: FloatMatrix) -> None:
         """Add or replace, all or nothing."""
@@ -81,6 +84,9 @@ class Collection(Protocol):
         """Everything once, about ``size`` items at a time."""
 
     def count(self) -> int: ...
+
+    def translate(self, allowed: Ids) -> Any:
+        """A filter in the engine's terms, for ``nearest``; only called where ``pushes``."""
 
     def nearest(self, queries: FloatMatrix, limit: int, allowed: Any) -> list[Found]:
         """Per query up to ``limit`` items, the nearest that the engine finds.
@@ -104,12 +110,14 @@ class CollectionDriver:
         self.id_kind = collection.id_kind
         self.capabilities = collection.capabilities
         self._lock = ReadWriteLock()
+        self._revision = object()
         _drivers.add(self)
 
     # -- writing -----------------------------------------------------------------------------
 
     def upsert(self, ids: Ids, vectors: FloatMatrix) -> None:
         with self._lock.write():
+            self._revision = object()
             for rows in self._steps(len(ids)):
                 try:
                     self._collection.put(ids[rows], vectors[rows])
@@ -124,6 +132,7 @@ class CollectionDriver:
 
     def delete(self, ids: Ids) -> int:
         with self._lock.write():
+            self._revision = object()
             return sum(self._collection.remove(ids[rows]) for rows in self._steps(len(ids)))
 
     def flush(self) -> None:
@@ -169,11 +178,14 @@ class CollectionDriver:
         with self._lock.read():
             if allowed is not None and len(allowed) <= self._collection.few:
                 return self._score_all(queries, k, allowed, excluded)
-            fetch = k + _SPARE + self._hidden(k, allowed, excluded)
+            pushed = self._pushed(allowed)
+            hidden = self._hidden(k, allowed if pushed is None else None, excluded)
             return [
                 answer
                 for rows in self._steps(len(queries))
-                for answer in self._ask(queries[rows], k, fetch, allowed, excluded)
+                for answer in self._ask(
+                    queries[rows], k, k + _SPARE + hidden, pushed, allowed, excluded
+                )
             ]
 
     def _ask(
@@ -181,12 +193,12 @@ class CollectionDriver:
         queries: FloatMatrix,
         k: int,
         fetch: int,
+        pushed: Any,
         allowed: IdFilter | None,
         excluded: IdFilter | None,
     ) -> list[Candidates]:
         """Per query k items, or all that may come back: the engine is asked, and asked for more."""
-        limit, pushes = min(fetch, self._collection.most), self.capabilities.supports_filter
-        pushed = self._translated(allowed) if pushes and allowed is not None else None
+        limit = min(fetch, self._collection.most)
         lines = self._collection.nearest(queries, limit, pushed)
         answers = [_candidates(_kept(line, allowed, excluded), k) for line in lines]
         short = [at for at, answer in enumerate(answers) if len(answer.ids) < k]
@@ -195,7 +207,7 @@ class CollectionDriver:
         total = self._collection.count()
         short = [at for at in short if len(lines[at].ids) < total]
         if pushed is None and limit < min(total, self._collection.most):
-            rest = self._ask(queries[short], k, fetch * _GROWTH, allowed, excluded)
+            rest = self._ask(queries[short], k, fetch * _GROWTH, None, allowed, excluded)
         else:  # there is no more to ask for
             rest = self._score_all(queries[short], k, allowed, excluded)
         for at, answer in zip(short, rest, strict=True):
@@ -228,7 +240,7 @@ class CollectionDriver:
         nearest items excluded .96 of the next ten were found, and so all of them).
         """
         hidden = 0 if excluded is None else 3 * len(excluded) // 2
-        if allowed is not None and not self.capabilities.supports_filter:
+        if allowed is not None:
             total = self._collection.count()
             hidden += min(max(0, total - len(allowed)), 2 * k * total // len(allowed))
         return hidden
@@ -245,12 +257,12 @@ class CollectionDriver:
         nothing = np.empty((0, self.dim), dtype=np.float32)
         return Found(ids, np.concatenate([nothing, *(one.vectors for one in some)]))
 
-    def _translated(self, allowed: IdFilter) -> Any:
-        """The filter in the engine's terms; made once."""
-        if allowed.translated is None or allowed.translated[0] is not self:
-            made = self._collection.translate(allowed.ids)  # type: ignore[attr-defined]
-            allowed.translated = (self, made)
-        return allowed.translated[1]
+    def _pushed(self, allowed: IdFilter | None) -> Any:
+        """The filter in the engine's terms, made once for a state of the collection; None: it is
+        not told of it."""
+        if allowed is None or len(allowed) > self._collection.pushes:
+            return None
+        return allowed.translated(self._revision, self._collection.translate)
 
     def _steps(self, count: int) -> Iterator[slice]:
         step = self._collection.batch

@@ -326,7 +326,7 @@ class InProcessDriver:
                 return self._allowed(allowed)
             return self._living if self._store.has_dead else None
         mask = self._store.alive.copy() if allowed is None else self._allowed(allowed).mask.copy()
-        mask[self._rows_of(excluded)] = False
+        mask[self._rows_of(excluded.ids)] = False
         return Eligible(mask)
 
     @property
@@ -338,13 +338,14 @@ class InProcessDriver:
 
     def _allowed(self, ids: IdFilter) -> Eligible:
         """The filter's rows; made once per state of the store."""
-        if ids.translated is None or ids.translated[0] is not self._revision:
+
+        def rows(ids: Ids) -> Eligible:
             mask = np.zeros(len(self._store), dtype=np.bool_)
             mask[self._rows_of(ids)] = True
-            ids.translated = (self._revision, Eligible(mask))
-        found: Eligible = ids.translated[1]
-        return found
+            return Eligible(mask)
 
-    def _rows_of(self, ids: IdFilter) -> Rows:
-        rows = self._store.rows_of(ids.ids)
+        return ids.translated(self._revision, rows)
+
+    def _rows_of(self, ids: Ids) -> Rows:
+        rows = self._store.rows_of(ids)
         return rows[rows >= 0]

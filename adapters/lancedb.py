@@ -71,6 +71,7 @@ class LanceDBCollection:
 
     batch = most = sys.maxsize
     few = 1_000
+    pushes = 0
 
     def __init__(
         self,

@@ -70,6 +70,7 @@ class MilvusCollection:
     """A :class:`~itemspace.adapters.collection.Collection` of Milvus."""
 
     few = 1_000
+    pushes = 0
 
     def __init__(self, table: Table, facts: dict[str, Any], options: MilvusOptions) -> None:
         self._table, self._options = table, options

@@ -293,11 +293,7 @@ class PgvectorDriver:
 
     def _packed(self, ids: IdFilter) -> Binary:
         """The filter's ids as an array; made once."""
-        state = (pack_ids, self.id_kind)
-        if ids.translated is None or ids.translated[0] != state:
-            ids.translated = (state, pack_ids(ids.ids, self.id_kind))
-        packed: Binary = ids.translated[1]
-        return packed
+        return ids.translated((pack_ids, self.id_kind), lambda given: pack_ids(given, self.id_kind))
 
     def _unpack(self, rows: list[tuple[Any, ...]]) -> tuple[npt.NDArray[Any], FloatMatrix]:
         names = np.empty(len(rows), dtype=np.int64 if self.id_kind == "int" else object)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 import threading
@@ -36,7 +37,7 @@ class QdrantEdgeCollection:
     """A :class:`~itemspace.adapters.collection.Collection` in one shard."""
 
     most = sys.maxsize
-    few = 200
+    few = 20
 
     def __init__(
         self, folder: EngineFolder, facts: dict[str, Any], options: QdrantEdgeOptions, shard: Any
@@ -155,6 +156,15 @@ class QdrantEdgeCollection:
                 self._count = int(shard.count(edge.CountRequest()))
         return self._count
 
+    @property
+    def pushes(self) -> int:
+        """To scan so many takes as long as to drop, from the graph's answer, what is not allowed.
+
+        Of 100,000 items 10,000 (1.4 ms), and the square root of all in proportion: a graph is
+        asked for the more items the fewer are allowed.
+        """
+        return math.isqrt(1000 * self.count())
+
     def get(self, ids: Ids) -> Found:
         with self._engine() as shard:
             return self._found(self._retrieve(shard, ids, self._stored))
@@ -162,14 +172,18 @@ class QdrantEdgeCollection:
     def pages(self, size: int) -> Iterator[Found]:
         return self._pages(size, self._found, vector=self._stored)
 
-    def nearest(self, queries: FloatMatrix, limit: int, allowed: None) -> list[Found]:
-        del allowed
+    def translate(self, allowed: Ids) -> Any:
+        numbers = {number for number in self._numbers.find(allowed) if number is not None}
+        return edge.Filter(must=[edge.HasIdCondition(numbers)])
+
+    def nearest(self, queries: FloatMatrix, limit: int, allowed: Any) -> list[Found]:
         asked = unit_rows(queries) if self._two else queries
-        params = self._options.search_params()
+        params = self._options.search_params(exact=allowed is not None)
         requests = [
             edge.QueryRequest(
                 query=edge.Query.Nearest(query),
                 limit=min(limit, max(1, self.count())),
+                filter=allowed,
                 params=params,
                 with_vector=self._stored,
             )

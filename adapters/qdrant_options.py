@@ -76,11 +76,12 @@ class QdrantEdgeOptions:
             wal_enabled=False,
         )
 
-    def search_params(self) -> Any:
-        """The engine's own, for a search."""
-        compare = edge.QuantizationSearchParams(ignore=self.exact, rescore=True, oversampling=2.0)
+    def search_params(self, exact: bool) -> Any:
+        """The engine's own, for a search: without the graph where ``exact``."""
+        exact = exact or self.exact
+        compare = edge.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=2.0)
         return edge.SearchParams(
             hnsw_ef=self.ef_search,
-            exact=self.exact,
+            exact=exact,
             quantization=compare if self.quantization else None,
         )

@@ -173,6 +173,7 @@ class SQLiteVecCollection:
 
     batch = most = sys.maxsize
     few = 5_000
+    pushes = 0
 
     def __init__(self, file: SQLiteFile, name: str, facts: dict[str, Any]) -> None:
         self._file, self._name, self._table = file, name, _quoted(name)

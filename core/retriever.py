@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from .ids import IdKind, Ids
 from .metric import Metric
 from .neighbors import Neighbors
 from .vectors import FloatMatrix
+
+T = TypeVar("T")
 
 
 class IdFilter:
@@ -27,8 +29,18 @@ class IdFilter:
 
     def __init__(self, ids: Any) -> None:
         self.ids = ids if isinstance(ids, Ids) else Ids(ids)
-        #: The retriever's own translation and the state it belongs to; nobody else's business.
-        self.translated: tuple[Any, Any] | None = None
+        self._translated: tuple[Any, Any] | None = None
+
+    def translated(self, state: Any, translate: Callable[[Ids], T]) -> T:
+        """What ``translate`` makes of the ids; for an equal ``state`` it is not called again.
+
+        For adapters: the state says who translates, and of what contents. The last one is kept.
+        """
+        known = self._translated
+        if known is None or known[0] != state:
+            known = self._translated = (state, translate(self.ids))
+        made: T = known[1]
+        return made
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -6,7 +6,6 @@ import os
 import pickle
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ import pytest
 pytest.importorskip("chromadb")
 
 import httpx
+from example_vectors import clustered, named
 from itemspace import Ids, Metric, VectorSet, create_retriever, open_retriever
 from itemspace.adapters import RetrieverURL
 from itemspace.adapters.chroma_engine import ChromaEngine, ChromaServer
@@ -46,37 +47,23 @@ from itemspace.core.errors import (
 from itemspace.core.neighbors import Completeness
 from itemspace.core.vectors import unit_rows
 from itemspace.testing import RetrieverSuite
+from servers import free_port, halted, running
 
 
 @contextmanager
-def running(folder: Path, port: int | None = None) -> Iterator[tuple[str, Any]]:
+def serving(folder: Path, port: int | None = None) -> Iterator[tuple[str, Any]]:
     """A real server over a folder: its URL, and its process."""
     port = port or free_port()
     command = [str(Path(sys.executable).parent / "chroma"), "run", "--path", str(folder / "data")]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        for _ in range(600):
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/api/v2/heartbeat").raise_for_status()
-                break
-            except httpx.HTTPError:
-                time.sleep(0.05)
+    heartbeat = f"http://127.0.0.1:{port}/api/v2/heartbeat"
+    with running(command, folder / "log", lambda: urlopen(heartbeat).close()) as process:
         yield f"chroma+http://127.0.0.1:{port}/", process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running(tmp_path_factory.mktemp("chroma")) as (url, _):
+    with serving(tmp_path_factory.mktemp("chroma")) as (url, _):
         yield url
 
 
@@ -103,19 +90,8 @@ class TestServer(RetrieverSuite):
         return f"{self.server}?collection={secrets.token_hex(6)}"
 
 
-def clustered(n: int, dim: int = 16) -> np.ndarray:
-    rng = np.random.default_rng(5)
-    centres = rng.standard_normal((max(1, n // 50), dim))
-    noise = 0.3 * rng.standard_normal((n, dim))
-    return (centres[rng.integers(len(centres), size=n)] + noise).astype(np.float32)
-
-
-def named(matrix: np.ndarray, metric: Metric = Metric.EUCLIDEAN) -> VectorSet:
-    return VectorSet(Ids([f"i{at}" for at in range(len(matrix))]), matrix, metric)
-
-
 def some() -> VectorSet:
-    return named(clustered(100))
+    return named(clustered(100), Metric.EUCLIDEAN)
 
 
 def client_of(server: str) -> Any:
@@ -203,7 +179,7 @@ def test_ids_survive_a_second_life(url: str, names: list[Any]) -> None:
 
 def test_threads(url: str) -> None:
     """A search and a scan see a state before or after a change, whoever else searches."""
-    vectors, query = named(clustered(1000)), np.full(16, 9, dtype=np.float32)
+    vectors, query = named(clustered(1000), Metric.EUCLIDEAN), np.full(16, 9, dtype=np.float32)
     kept = ["twin a", "twin b"]
     with create_retriever(url, vectors) as index:
         index.upsert(kept, [query, query])
@@ -437,7 +413,7 @@ for step in range(1_000):
 def test_a_killed_writer(tmp_path: Path, threshold: int) -> None:
     """All is there whose call had returned, but for a kill while the graph is written."""
     url = f"chroma://{tmp_path}/index?sync_threshold={threshold}"
-    create_retriever(url, named(clustered(2000))).close()
+    create_retriever(url, named(clustered(2000), Metric.EUCLIDEAN)).close()
     with subprocess.Popen([sys.executable, "-c", _WRITER, url], stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
         for _ in range(15):
@@ -461,7 +437,9 @@ def test_a_killed_writer(tmp_path: Path, threshold: int) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "index"
-    create_retriever(f"chroma://{folder}?sync_threshold=500", named(clustered(2000))).close()
+    create_retriever(
+        f"chroma://{folder}?sync_threshold=500", named(clustered(2000), Metric.EUCLIDEAN)
+    ).close()
     return folder
 
 
@@ -524,25 +502,24 @@ def test_a_creation_that_failed_leaves_nothing(
 
 def test_a_server_that_stops_and_starts_again(tmp_path: Path) -> None:
     vectors, port = some(), free_port()
-    with running(tmp_path, port) as (url, process):
+    with serving(tmp_path, port) as (url, process):
         index = create_retriever(f"{url}?timeout=0.6", vectors)
-        process.send_signal(signal.SIGSTOP)
-        for call in (
-            lambda: index.search(vectors.matrix[0], 1),
-            lambda: index.upsert(vectors.ids, vectors.matrix),
-            lambda: index.delete(["i1"]),
-        ):
-            started = time.monotonic()
-            with pytest.raises(BackendUnavailable, match="raise timeout"):
-                call()
-            assert time.monotonic() - started < 2
-        process.send_signal(signal.SIGCONT)
+        with halted(process.pid):
+            for call in (
+                lambda: index.search(vectors.matrix[0], 1),
+                lambda: index.upsert(vectors.ids, vectors.matrix),
+                lambda: index.delete(["i1"]),
+            ):
+                started = time.monotonic()
+                with pytest.raises(BackendUnavailable, match="raise timeout"):
+                    call()
+                assert time.monotonic() - started < 2
         assert index.search(vectors.matrix[0], 1)[0].ids.tolist() == ["i0"]
     with pytest.raises(BackendUnavailable, match="refused"):
         index.search(vectors.matrix[0], 1)
     with pytest.raises(BackendUnavailable):
         index.upsert(["late"], vectors.matrix[:1])
-    with running(tmp_path, port):
+    with serving(tmp_path, port):
         assert index.search(vectors.matrix[0], 1)[0].ids.tolist() == ["i0"]
         index.upsert(["late"], vectors.matrix[:1])
         assert "late" in index
@@ -551,7 +528,7 @@ def test_a_server_that_stops_and_starts_again(tmp_path: Path) -> None:
 
 def test_a_server_that_is_killed_in_mid_load(tmp_path: Path) -> None:
     matrix = np.tile(clustered(1000), (200, 1))
-    with running(tmp_path) as (url, process):
+    with serving(tmp_path) as (url, process):
         index = create_retriever(f"{url}?collection=load&sync_threshold=1000000", some())
         killer = threading.Timer(1, process.kill)
         killer.start()
@@ -561,7 +538,7 @@ def test_a_server_that_is_killed_in_mid_load(tmp_path: Path) -> None:
         index.close()
     done = caught.value.details.get("ids", [])
     assert len(done) % 2_000 == 0
-    with running(tmp_path) as (url, _), open_retriever(f"{url}?collection=load") as index:
+    with serving(tmp_path) as (url, _), open_retriever(f"{url}?collection=load") as index:
         assert 100 + len(done) <= len(index) <= 2_100 + len(done)
         if done:
             assert np.array_equal(index.vectors(done), matrix[: len(done)])

@@ -24,6 +24,7 @@ class Stingy:
     def __init__(self, dim: int, metric: Metric, id_kind: Any, pushes: bool) -> None:
         self.dim, self.metric, self.id_kind = dim, metric, id_kind
         self.capabilities = Capabilities(supports_filter=pushes, supports_atomic_upsert=False)
+        self.pushes = 600 if pushes else 0
         self.items: dict[Any, Any] = {}
         self.asked: list[int] = []
         self.full = 10_000
@@ -56,7 +57,7 @@ class Stingy:
     def nearest(self, queries: Any, limit: int, allowed: Any) -> list[Found]:
         assert limit <= self.most
         assert len(queries) <= self.batch
-        assert (allowed is None) or self.capabilities.supports_filter
+        assert allowed is None or len(allowed) <= self.pushes
         self.asked.append(limit)
         some = [name for at, name in enumerate(self.items) if at % 3 < 2]
         names = [name for name in some if allowed is None or name in allowed]
@@ -138,7 +139,8 @@ def test_one_question_where_the_engine_has_enough(tmp_path: Path) -> None:
     engine.asked.clear()
     retriever.search(vectors.matrix[0], 10, excluded=range(50))
     retriever.search(vectors.matrix[0], 10, allowed=range(500))
-    assert engine.asked == [95, 20]
+    retriever.search(vectors.matrix[0], 10, allowed=range(700))
+    assert engine.asked == [95, 20, 20 + 28]
 
 
 @pytest.mark.parametrize("pushes", [True, False])

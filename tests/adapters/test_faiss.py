@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_vectors import clustered
 from itemspace import Ids, Metric, VectorSet, create_retriever, open_retriever
 from itemspace.core.errors import InvalidOption
 from itemspace.testing import RetrieverSuite
@@ -44,16 +45,9 @@ class TestPQ(_Faiss):
     least_recall = 0.8
 
 
-def clustered(n: int, dim: int = 32) -> np.ndarray:
-    rng = np.random.default_rng(5)
-    centres = rng.standard_normal((n // 50, dim))
-    noise = 0.3 * rng.standard_normal((n, dim))
-    return (centres[rng.integers(len(centres), size=n)] + noise).astype(np.float32)
-
-
 @pytest.mark.parametrize("metric", list(Metric))
 def test_index_lsh_under_every_metric(metric: Metric) -> None:
-    matrix = clustered(20_000)
+    matrix = clustered(20_000, 32)
     truth = create_retriever("exact://", VectorSet(Ids(range(20_000)), matrix, metric))
     queries = matrix[:50] + 0.01
     expected = truth.search(queries, 10)
@@ -80,7 +74,7 @@ def test_index_lsh_under_every_metric(metric: Metric) -> None:
 
 
 def test_an_ivf_index_waits_until_it_can_be_trained(tmp_path: Path) -> None:
-    matrix = clustered(12_000)
+    matrix = clustered(12_000, 32)
     url = f"faiss://{tmp_path}/index?factory=IVF256,Flat"
     with create_retriever(url, VectorSet(Ids(range(100)), matrix[:100])) as index:
         assert index.search(matrix[3], 1)[0].ids.tolist() == [3]
@@ -94,7 +88,7 @@ def test_an_ivf_index_waits_until_it_can_be_trained(tmp_path: Path) -> None:
 
 def test_a_filter_that_a_graph_cannot_satisfy() -> None:
     """HNSW under a selector may find 0 of 5; k items come back all the same."""
-    matrix = clustered(30_000)
+    matrix = clustered(30_000, 32)
     index = create_retriever("faiss://?factory=HNSW8", VectorSet(Ids(range(30_000)), matrix))
     allowed = np.arange(0, 30_000, 2)
     for query in matrix[1:200:20]:

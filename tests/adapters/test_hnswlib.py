@@ -2,7 +2,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from graph_engines import GraphEngineSuite, clustered
+from example_vectors import clustered
+from graph_engines import GraphEngineSuite
 from itemspace import Ids, VectorSet, create_retriever
 from itemspace.testing import RetrieverSuite
 

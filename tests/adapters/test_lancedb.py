@@ -18,6 +18,7 @@ pytest.importorskip("itemspace.adapters.lancedb", exc_type=ImportError)
 
 import lancedb
 import pyarrow as pa
+from example_vectors import clustered, named, recall
 from itemspace import Ids, Metric, Retriever, VectorSet, create_retriever, open_retriever
 from itemspace.adapters import RetrieverURL
 from itemspace.adapters.lancedb_options import INDEXES
@@ -55,30 +56,12 @@ class TestScannedLanceDB(RetrieverSuite):
         return f"lancedb://{folder}/database?index=none&collection=other"
 
 
-def clustered(n: int, dim: int = 16) -> np.ndarray:
-    rng = np.random.default_rng(5)
-    centres = rng.standard_normal((n // 50, dim))
-    noise = 0.3 * rng.standard_normal((n, dim))
-    return (centres[rng.integers(len(centres), size=n)] + noise).astype(np.float32)
-
-
-def named(matrix: np.ndarray, metric: Metric = Metric.COSINE) -> VectorSet:
-    return VectorSet(Ids([f"i{at}" for at in range(len(matrix))]), matrix, metric)
-
-
 def url_in(folder: Path, parameters: str = "") -> str:
     return f"lancedb://{folder}/database?{parameters}"
 
 
 def table_of(retriever: Any) -> Any:
     return retriever._driver._collection._table
-
-
-def recall(truth: Any, found: Any) -> float:
-    pairs = zip(truth, found, strict=True)
-    return float(
-        np.mean([len(set(one.ids) & set(other.ids)) / len(one.ids) for one, other in pairs])
-    )
 
 
 @pytest.fixture(scope="module")

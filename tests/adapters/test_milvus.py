@@ -5,7 +5,6 @@ import logging
 import multiprocessing
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +25,7 @@ pytest.importorskip("milvus_lite")
 
 import grpc
 import milvus_lite
+from example_vectors import clustered, numbered, recall
 from itemspace import Ids, Metric, VectorSet, create_retriever, open_retriever
 from itemspace.adapters import milvus_embedded, milvus_server
 from itemspace.adapters.registry import place_below, remove_retriever
@@ -47,6 +47,7 @@ from itemspace.core.neighbors import Completeness
 from itemspace.testing import RetrieverSuite
 from pymilvus import MilvusClient
 from pymilvus.grpc_gen import milvus_pb2_grpc
+from servers import free_port, halted, running
 
 NASTY = [
     "",
@@ -68,33 +69,19 @@ INTEGERS = [-(2**63), 2**63 - 1, -1, 0, 2**53 + 1]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running(tmp_path_factory.mktemp("milvus"), free_port()) as (url, _):
+    with serving(tmp_path_factory.mktemp("milvus"), free_port()) as (url, _):
         yield url
 
 
 @contextmanager
-def running(folder: Path, port: int) -> Iterator[tuple[str, Any]]:
+def serving(folder: Path, port: int) -> Iterator[tuple[str, Any]]:
     """A real server over a folder, its URL and its process."""
     command = [str(Path(sys.executable).parent / "milvus-lite"), "server"]
     command += ["--data-dir", str(folder / "data"), "--host", "127.0.0.1", "--port", str(port)]
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        for _ in range(600):
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                time.sleep(0.05)
+    with running(
+        command, folder / "log", lambda: socket.create_connection(("127.0.0.1", port)).close()
+    ) as process:
         yield f"milvus://127.0.0.1:{port}/", process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 class TestFolder(RetrieverSuite):
@@ -118,22 +105,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "folder":
         return f"milvus+lite://{tmp_path}/index?"
     return f"{request.getfixturevalue('server')}?collection=c{secrets.token_hex(6)}&timeout=20"
-
-
-def clustered(n: int, dim: int = 16) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    centres = rng.standard_normal((max(1, n // 50), dim))
-    noise = 0.4 * rng.standard_normal((n, dim))
-    return (centres[rng.integers(len(centres), size=n)] + noise).astype(np.float32)
-
-
-def numbered(matrix: np.ndarray, metric: Metric = Metric.COSINE) -> VectorSet:
-    return VectorSet(Ids(range(len(matrix))), matrix, metric)
-
-
-def recall(found: Any, truth: Any) -> float:
-    shares = [len(np.intersect1d(a.ids, b.ids)) / len(b) for a, b in zip(found, truth, strict=True)]
-    return float(np.mean(shares))
 
 
 # -- both --------------------------------------------------------------------------------------
@@ -177,12 +148,12 @@ def test_recall(tmp_path: Path, capfd: Any, index: str, metric: Metric) -> None:
     queries = vectors.matrix[:50] + 0.05
     with create_retriever(f"milvus+lite://{tmp_path}/index?index={index}", vectors) as retriever:
         truth = create_retriever("exact://", vectors).search(queries, 10)
-        assert recall(retriever.search(queries, 10), truth) >= (1 if index == "flat" else 0.97)
+        assert recall(truth, retriever.search(queries, 10)) >= (1 if index == "flat" else 0.97)
         assert retriever.capabilities.is_exact is (index == "flat")
         assert built(tmp_path / "index" / "engine") == {index}
     with open_retriever(f"milvus+lite://{tmp_path}/index") as retriever:
         assert retriever.capabilities.is_exact is (index == "flat")
-        assert recall(retriever.search(queries, 10), truth) >= 0.97
+        assert recall(truth, retriever.search(queries, 10)) >= 0.97
     assert capfd.readouterr() == ("", "")
 
 
@@ -193,7 +164,7 @@ def built(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("index", ["hnsw", "ivf_flat", "flat"])
 def test_the_server_builds_what_was_asked_for(tmp_path: Path, index: str) -> None:
-    with running(tmp_path, free_port()) as (url, _):
+    with serving(tmp_path, free_port()) as (url, _):
         create_retriever(f"{url}?index={index}&m=8&nlist=16", numbered(clustered(2_000))).close()
         for _ in range(100):
             if built(tmp_path / "data"):
@@ -230,11 +201,11 @@ def test_filters_of_every_size(thousands: list[Any], place: int) -> None:
         allowed = index.filter(order[:count])
         found, truth = (one.search(queries, k, allowed=allowed) for one in (index, exact))
         assert [len(line) for line in found] == [min(k, count)] * len(queries)
-        assert recall(found, truth) >= 0.97
+        assert recall(truth, found) >= 0.97
     nearest = exact.search(queries[0], 2_000)[0].ids
     for excluded in (nearest[:500], nearest):
         found, truth = (one.search(queries[0], 10, excluded=excluded) for one in (index, exact))
-        assert recall(found, truth) == 1
+        assert recall(truth, found) == 1
     rest = index.search(queries[0], 10, allowed=order[:9], excluded=order[3:4])[0]
     assert (len(rest), rest.completeness) == (8, Completeness.EXHAUSTED)
 
@@ -246,7 +217,7 @@ def test_large_k(thousands: list[Any], place: int, k: int) -> None:
     truth = create_retriever("exact://", vectors).search(queries, k)
     found = thousands[place].search(queries, k)
     assert [len(line) for line in found] == [k, k]
-    assert recall(found, truth) >= 0.95
+    assert recall(truth, found) >= 0.95
 
 
 def test_k_beyond_what_one_answer_holds(url: str) -> None:
@@ -255,7 +226,7 @@ def test_k_beyond_what_one_answer_holds(url: str) -> None:
     with create_retriever(url, numbered(matrix)) as index:
         found = index.search(matrix[:2], 25)
         truth = create_retriever("exact://", numbered(matrix)).search(matrix[:2], 25)
-        assert recall(found, truth) == 1
+        assert recall(truth, found) == 1
 
 
 def test_a_whole_life(url: str) -> None:
@@ -390,7 +361,7 @@ def test_a_server_over_the_folder(tmp_path: Path) -> None:
     """milvus-lite's server and its folder are one and the same."""
     create_retriever(f"milvus+lite://{tmp_path}/index", numbered(clustered(100))).close()
     (tmp_path / "data").symlink_to(tmp_path / "index" / "engine")
-    with running(tmp_path, free_port()) as (url, _), open_retriever(url) as index:
+    with serving(tmp_path, free_port()) as (url, _), open_retriever(url) as index:
         assert len(index) == 100
 
 
@@ -640,19 +611,18 @@ def timed(seconds: float, call: Callable[[], object]) -> str:
 def test_a_server_that_is_stopped_killed_and_started_again(tmp_path: Path) -> None:
     port, vectors = free_port(), numbered(clustered(1_000))
     query = vectors.matrix[0]
-    with running(tmp_path, port) as (url, process):
+    with serving(tmp_path, port) as (url, process):
         create_retriever(url, vectors).close()
         index = open_retriever(f"{url}?timeout=1", "rw")
         index.search(query, 3)
-        process.send_signal(signal.SIGSTOP)
-        for call in (
-            lambda: index.search(query, 3),
-            lambda: index.upsert([1], query[None]),
-            lambda: open_retriever(f"{url}?timeout=1"),
-            lambda: create_retriever(f"{url}?timeout=1&collection=b", vectors),
-        ):
-            assert "raise timeout" in timed(3, call)
-        process.send_signal(signal.SIGCONT)
+        with halted(process.pid):
+            for call in (
+                lambda: index.search(query, 3),
+                lambda: index.upsert([1], query[None]),
+                lambda: open_retriever(f"{url}?timeout=1"),
+                lambda: create_retriever(f"{url}?timeout=1&collection=b", vectors),
+            ):
+                assert "raise timeout" in timed(3, call)
         assert index.search(query, 1)[0].ids.tolist() == [0]
         loaded: list[int] = []
 
@@ -670,7 +640,7 @@ def test_a_server_that_is_stopped_killed_and_started_again(tmp_path: Path) -> No
         assert isinstance(error, BackendUnavailable)
     timed(4, lambda: index.search(query, 3))
     timed(4, lambda: len(index))
-    with running(tmp_path, port), open_retriever(url) as again:
+    with serving(tmp_path, port), open_retriever(url) as again:
         assert index.search(query, 1)[0].ids.tolist() == [0]  # the connection is made anew
         assert loaded[-1] + 1_999 in index
         index.upsert([-7], -query[None])

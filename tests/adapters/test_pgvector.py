@@ -3,7 +3,6 @@
 import os
 import pickle
 import secrets
-import signal
 import socket
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import numpy as np
 import psutil
 import psycopg
 import pytest
+from example_vectors import clustered
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from itemspace import Ids, Metric, VectorSet, create_retriever, open_retriever
@@ -42,6 +42,7 @@ from itemspace.core.neighbors import Completeness
 from itemspace.core.retriever import IdFilter
 from itemspace.testing import RetrieverSuite
 from psycopg import errors as theirs
+from servers import halted
 
 AWKWARD = [
     'items"; DROP TABLE victim; --',
@@ -85,13 +86,6 @@ def sql(url: str) -> Iterator[Any]:
 
 def table_of(url: str) -> str:
     return f'"{RetrieverURL.parse(url).parameters["collection"]}"'
-
-
-def clustered(count: int, dim: int = 16) -> np.ndarray:
-    rng = np.random.default_rng(5)
-    centres = rng.standard_normal((max(1, count // 50), dim))
-    noise = 0.4 * rng.standard_normal((count, dim))
-    return (centres[rng.integers(len(centres), size=count)] + noise).astype(np.float32)
 
 
 def some(count: int = 20, dim: int = 4) -> VectorSet:
@@ -742,14 +736,10 @@ class Server:
     def stopped(self) -> Iterator[None]:
         """Every process of it halted."""
         postmaster = psutil.Process(self.theirs.get_pid())
-        processes = [postmaster, *postmaster.children(recursive=True)]
-        for process in processes:
-            process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for process in processes:
-                process.send_signal(signal.SIGCONT)
+        with halted(postmaster.pid):  # first, so that none of the others starts or goes
+            children = postmaster.children(recursive=True)
+            with halted(*(child.pid for child in children)):
+                yield
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("qdrant_edge")
 
+from example_vectors import clustered, named
 from itemspace import Ids, Metric, VectorSet, create_retriever, open_retriever
 from itemspace.adapters import RetrieverURL
 from itemspace.adapters.registry import place_below
@@ -38,17 +39,6 @@ GRAPH = "indexing_threshold=10&full_scan_threshold=1"
 class TestQdrantEdge(RetrieverSuite):
     def url(self, folder: Path) -> str:
         return f"qdrant+edge://{folder}/index"
-
-
-def clustered(n: int, dim: int = 16) -> np.ndarray:
-    rng = np.random.default_rng(5)
-    centres = rng.standard_normal((n // 50, dim))
-    noise = 0.3 * rng.standard_normal((n, dim))
-    return (centres[rng.integers(len(centres), size=n)] + noise).astype(np.float32)
-
-
-def named(matrix: np.ndarray, metric: Metric = Metric.COSINE) -> VectorSet:
-    return VectorSet(Ids([f"i{at}" for at in range(len(matrix))]), matrix, metric)
 
 
 def url_in(folder: Path, parameters: str = "") -> str:
@@ -116,6 +106,19 @@ def test_filters_of_every_size(tmp_path: Path, parameters: str) -> None:
             assert found.ids.tolist() == exact.search(query, 10, excluded=nearest)[0].ids.tolist()
             rest = index.search(query, 10, allowed=vectors.ids[:9], excluded=["i3"])[0]
             assert (len(rest), rest.completeness) == (8, Completeness.EXHAUSTED)
+
+
+def test_a_filter_names_items_that_come_later(tmp_path: Path) -> None:
+    vectors = named(clustered(4000))
+    late = vectors.ids[3000:3100]
+    with create_retriever(url_in(tmp_path), named(vectors.matrix[:3000])) as index:
+        chosen = index.filter(late)
+        assert len(index.search(vectors.matrix[0], 10, allowed=chosen)[0]) == 0
+        index.upsert(late, vectors.matrix[3000:3100])
+        assert len(index.search(vectors.matrix[0], 10, allowed=chosen)[0]) == 10
+        index.delete(late[:95])
+        index.upsert(late[:2], vectors.matrix[3000:3002])
+        assert len(index.search(vectors.matrix[0], 10, allowed=chosen)[0]) == 7
 
 
 @pytest.mark.parametrize("metric", list(Metric))

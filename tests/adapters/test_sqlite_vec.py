@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("apsw", reason="the extra sqlite-vec is not installed")
 
 import apsw
+from example_vectors import clustered, named
 from itemspace import Ids, Metric, VectorSet, create_retriever, open_retriever
 from itemspace.adapters.registry import place_below, remove_retriever
 from itemspace.adapters.url import RetrieverURL
@@ -39,17 +40,6 @@ FORK = multiprocessing.get_context("fork")
 class TestSQLiteVec(RetrieverSuite):
     def url(self, folder: Path) -> str:
         return f"sqlite-vec:{folder}/vectors.db"
-
-
-def clustered(n: int, dim: int = 16) -> np.ndarray:
-    rng = np.random.default_rng(5)
-    centres = rng.standard_normal((n // 50, dim))
-    noise = 0.3 * rng.standard_normal((n, dim))
-    return (centres[rng.integers(len(centres), size=n)] + noise).astype(np.float32)
-
-
-def named(matrix: np.ndarray, metric: Metric = Metric.COSINE) -> VectorSet:
-    return VectorSet(Ids([f"i{at}" for at in range(len(matrix))]), matrix, metric)
 
 
 def place(folder: Path, parameters: str = "") -> str:

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from graph_engines import GraphEngineSuite, clustered, recall
+from example_vectors import clustered
+from graph_engines import GraphEngineSuite, recall_of
 from itemspace import Ids, Metric, VectorSet, create_retriever
 from itemspace.core.errors import InvalidOption, UnsupportedError
 from itemspace.testing import RetrieverSuite
@@ -38,9 +39,11 @@ def test_numbers_of_fewer_bits(dtype: str) -> None:
     for metric in Metric:
         if dtype == "i8" and metric is not Metric.COSINE:
             with pytest.raises(UnsupportedError, match="i8"):
-                recall("usearch:?dtype=i8", matrix, metric, matrix[:50])
+                recall_of("usearch:?dtype=i8", matrix, metric, matrix[:50])
         else:
-            found = recall(f"usearch:?dtype={dtype}", matrix * lengths, metric, matrix[:50] + 0.01)
+            found = recall_of(
+                f"usearch:?dtype={dtype}", matrix * lengths, metric, matrix[:50] + 0.01
+            )
             assert found >= 0.95
 
 

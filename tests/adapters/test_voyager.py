@@ -3,7 +3,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from graph_engines import GraphEngineSuite, clustered, recall
+from example_vectors import clustered
+from graph_engines import GraphEngineSuite, recall_of
 from itemspace import Ids, Metric, VectorSet, create_retriever
 from itemspace.core.errors import InvalidOption, UnsupportedError
 from itemspace.testing import RetrieverSuite
@@ -35,7 +36,7 @@ def test_inner_products_need_a_wider_search() -> None:
     matrix *= np.random.default_rng(1).lognormal(0, 0.5, (6000, 1)).astype(np.float32)
     queries = np.random.default_rng(3).standard_normal((50, 16))
     narrow, usual = (
-        recall(f"voyager:{parameters}", matrix, Metric.INNER_PRODUCT, queries)
+        recall_of(f"voyager:{parameters}", matrix, Metric.INNER_PRODUCT, queries)
         for parameters in ("?ef_search=64", "")
     )
     assert narrow + 0.05 < usual
@@ -43,10 +44,10 @@ def test_inner_products_need_a_wider_search() -> None:
 
 def test_numbers_of_8_bits() -> None:
     matrix = clustered()
-    assert recall("voyager:?storage=float8", matrix, Metric.COSINE, matrix[:50] + 0.01) >= 0.97
+    assert recall_of("voyager:?storage=float8", matrix, Metric.COSINE, matrix[:50] + 0.01) >= 0.97
     for metric in (Metric.INNER_PRODUCT, Metric.EUCLIDEAN):
         with pytest.raises(UnsupportedError, match="float8"):
-            recall("voyager:?storage=float8", matrix, metric, matrix[:50])
+            recall_of("voyager:?storage=float8", matrix, metric, matrix[:50])
     with pytest.raises(InvalidOption, match="float32, float8"):
         create_retriever("voyager:?storage=e4m3", VectorSet(Ids([1]), np.ones((1, 8))))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from example_vectors import clustered, recall
 from itemspace import Ids, Metric, VectorSet, create_retriever, open_retriever
 from itemspace.core.errors import CorruptData, DimensionMismatch, InvalidOption, InvalidVectors
 from itemspace.core.neighbors import Completeness
@@ -15,19 +16,11 @@ from itemspace.core.neighbors import Completeness
 N, DIM, K = 3000, 16, 10
 
 
-def clustered(n: int = N, dim: int = DIM) -> np.ndarray:
-    rng = np.random.default_rng(5)
-    centres = rng.standard_normal((n // 50, dim))
-    noise = 0.3 * rng.standard_normal((n, dim))
-    return (centres[rng.integers(len(centres), size=n)] + noise).astype(np.float32)
-
-
-def recall(url: str, matrix: np.ndarray, metric: Metric, queries: np.ndarray) -> float:
+def recall_of(url: str, matrix: np.ndarray, metric: Metric, queries: np.ndarray) -> float:
     vectors = VectorSet(Ids(np.arange(len(matrix))), matrix, metric)
     truth = create_retriever("exact:", vectors).search(queries, K)
     found = create_retriever(url, vectors).search(queries, K)
-    pairs = zip(truth, found, strict=True)
-    return float(np.mean([np.isin(one.ids, other.ids).mean() for one, other in pairs]))
+    return recall(truth, found)
 
 
 class GraphEngineSuite:
@@ -40,13 +33,13 @@ class GraphEngineSuite:
     def test_recall(self) -> None:
         matrix = clustered()
         for metric in Metric:
-            assert recall(f"{self.scheme}:", matrix, metric, matrix[:50] + 0.01) >= 0.97
+            assert recall_of(f"{self.scheme}:", matrix, metric, matrix[:50] + 0.01) >= 0.97
 
     def test_products_of_vectors_of_different_lengths(self) -> None:
         rng = np.random.default_rng(1)
         matrix = clustered() * rng.lognormal(0, 0.5, (N, 1)).astype(np.float32)
         queries = rng.standard_normal((50, DIM))
-        found = recall(f"{self.scheme}:", matrix, Metric.INNER_PRODUCT, queries)
+        found = recall_of(f"{self.scheme}:", matrix, Metric.INNER_PRODUCT, queries)
         assert found >= self.least_of_products
 
     @pytest.mark.parametrize("scale", [1e-30, 1e-4, 1e20])
@@ -54,7 +47,7 @@ class GraphEngineSuite:
         """Of 1 - product in float32 a small product is rounded away; squares overflow."""
         matrix = clustered(600) * np.float32(scale)
         for metric in Metric:
-            assert recall(f"{self.scheme}:", matrix, metric, matrix[:50]) >= 0.97
+            assert recall_of(f"{self.scheme}:", matrix, metric, matrix[:50]) >= 0.97
 
     def test_more_than_there_are(self) -> None:
         matrix = clustered(300)

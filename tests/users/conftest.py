@@ -16,6 +16,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NotConnected
 from redis.retry import Retry
+from servers import free_port
 
 
 def need(binary: str) -> str:
@@ -24,12 +25,6 @@ def need(binary: str) -> str:
     if path is None:
         pytest.skip(f"the program {binary} is not installed")
     return path
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 class RedisProcess:
