@@ -36,7 +36,7 @@ from ..core.metric import Metric
 from ..core.vectors import FloatMatrix, unit_rows
 from .chroma_engine import ChromaEngine, ChromaServer
 from .chroma_options import ChromaOptions, ChromaServerOptions
-from .collection import CollectionDriver, Found
+from .collection import CollectionDriver, Found, Untold
 from .engine_folder import EngineFolder
 from .facts import facts_of, read_facts
 from .options import build_options, collection_below, merge_options
@@ -49,11 +49,10 @@ _ITEMS, _COMPONENTS = 2_000, 1 << 20
 _SPACES = {Metric.COSINE: "ip", Metric.INNER_PRODUCT: "ip", Metric.EUCLIDEAN: "l2"}
 
 
-class ChromaCollection:
+class ChromaCollection(Untold):
     """A :class:`~itemspace.adapters.collection.Collection` of Chroma."""
 
     few = 1_000
-    pushes = 0
 
     def __init__(
         self, engine: ChromaEngine | ChromaServer, model: Any, facts: dict[str, Any]

@@ -101,6 +101,16 @@ class Collection(Protocol):
     def destroy(self) -> None: ...
 
 
+class Untold:
+    """A collection whose searches are told of no filter: to be inherited by it."""
+
+    pushes = 0
+
+    def translate(self, allowed: Ids) -> Any:
+        """Never called."""
+        raise NotImplementedError
+
+
 class CollectionDriver:
     """A :class:`~itemspace.adapters.driver.Driver` over a :class:`Collection`."""
 

@@ -15,12 +15,10 @@ from ..core.progress import Progress
 from ..core.retriever import Retriever, known_vectors
 from ..core.scoring import rank, score_rows
 from ..core.vectors import FloatMatrix, VectorSet
-from .registry import create_retriever, open_retriever
+from .registry import BATCH, create_retriever, open_retriever
 from .scan import exact_candidates, norms_of
 from .url import RetrieverURL
 
-#: Vectors that are moved at once: a backend that trains does so on the first of them.
-BATCH = 262_144
 #: Vectors that stand for queries, and how many neighbours each should have.
 _QUERIES, _K = 100, 10
 _MODULUS = 1 << 128
@@ -67,11 +65,11 @@ def copy_retriever(
         What the backends raise.
     """
     digest, count, total = 0, 0, len(source)
-    exact = _Exact(source.metric)
+    exact = ExactSample(source.metric)
     with _open_target(source, target, resume) as made:
         same = made.capabilities.stores == "exact"
         for ids, matrix in source.scan(BATCH):
-            new = ~_is_there(made, ids, matrix) if resume else np.ones(len(ids), dtype=np.bool_)
+            new = ~is_there(made, ids, matrix) if resume else np.ones(len(ids), dtype=np.bool_)
             if new.any():
                 made.upsert(ids[new], matrix[new])
                 made.flush()
@@ -107,8 +105,8 @@ def _open_target(source: Retriever, target: str | RetrieverURL, resume: bool) ->
     return create_retriever(target, VectorSet(Ids([], source.id_kind), nothing, source.metric))
 
 
-def _is_there(made: Retriever, ids: Ids, matrix: FloatMatrix) -> npt.NDArray[np.bool_]:
-    """Which of the vectors the target holds as they are."""
+def is_there(made: Retriever, ids: Ids, matrix: FloatMatrix) -> npt.NDArray[np.bool_]:
+    """Which of the vectors a retriever holds as they are, (n,)."""
     known, stored = known_vectors(made, ids)
     if made.capabilities.stores == "exact":
         known[known] = (stored == matrix[known]).all(axis=1)
@@ -124,7 +122,7 @@ def _sum(ids: Ids, matrix: FloatMatrix | None) -> int:
     return total
 
 
-class _Exact:
+class ExactSample:
     """The true neighbours of some of the vectors, found while all of them stream by."""
 
     def __init__(self, metric: Metric) -> None:
@@ -133,6 +131,7 @@ class _Exact:
         self._best: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.object_]]] = []
 
     def look(self, ids: Ids, matrix: FloatMatrix) -> None:
+        """Take some more of the vectors into account; the sample is of the first."""
         if self._queries is None:
             rows = np.linspace(0, len(matrix) - 1, min(_QUERIES, len(matrix))).astype(np.int64)
             self._queries = np.array(matrix[rows])

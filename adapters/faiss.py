@@ -71,8 +71,8 @@ class FaissIndex:
         # turned into angles (see Reduction).
         self._hashes = options.factory.startswith("LSH")
         self._reduction: Reduction | None = None
-        self._index = None if self._hashes else self._make(dim)
-        self._adopt(self._index)
+        made = self._make(dim)  # refuses the factory now, whatever is added later
+        self._adopt(None if self._hashes else made)
 
     @property
     def tail_limit(self) -> int:

@@ -43,7 +43,7 @@ from ..core.ids import IdKind, Ids
 from ..core.metric import Metric
 from ..core.storage import sync
 from ..core.vectors import FloatMatrix, unit_rows
-from .collection import CollectionDriver, Found
+from .collection import CollectionDriver, Found, Untold
 from .engine_folder import EngineFolder
 from .facts import facts_of, read_facts
 from .lancedb_engine import DISTANCES, connect, engine, index_config, named
@@ -63,7 +63,7 @@ _QUERIES, _COMPONENTS = 100, 1 << 24
 _KEPT = timedelta(minutes=10)
 
 
-class LanceDBCollection:
+class LanceDBCollection(Untold):
     """A :class:`~itemspace.adapters.collection.Collection` in a table.
 
     Where there is none, the first rows make it: a creation that is killed leaves all or nothing.
@@ -71,7 +71,6 @@ class LanceDBCollection:
 
     batch = most = sys.maxsize
     few = 1_000
-    pushes = 0
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ from ..core.capabilities import Capabilities
 from ..core.ids import IdKind, Ids
 from ..core.metric import Metric
 from ..core.vectors import FloatMatrix
-from .collection import Found
+from .collection import Found, Untold
 from .facts import read_facts
 from .milvus_options import MilvusOptions
 from .options import merge_options
@@ -66,11 +66,10 @@ class Table(Protocol):
     def drop(self) -> None: ...
 
 
-class MilvusCollection:
+class MilvusCollection(Untold):
     """A :class:`~itemspace.adapters.collection.Collection` of Milvus."""
 
     few = 1_000
-    pushes = 0
 
     def __init__(self, table: Table, facts: dict[str, Any], options: MilvusOptions) -> None:
         self._table, self._options = table, options

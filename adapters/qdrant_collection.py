@@ -173,7 +173,7 @@ class QdrantEdgeCollection:
         return self._pages(size, self._found, vector=self._stored)
 
     def translate(self, allowed: Ids) -> Any:
-        numbers = {number for number in self._numbers.find(allowed) if number is not None}
+        numbers: set[Any] = {one for one in self._numbers.find(allowed) if one is not None}
         return edge.Filter(must=[edge.HasIdCondition(numbers)])
 
     def nearest(self, queries: FloatMatrix, limit: int, allowed: Any) -> list[Found]:

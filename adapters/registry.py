@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Any, Literal
 
+import numpy as np
+
 from ..core.errors import InvalidOption, InvalidURL, UnknownScheme
 from ..core.plugins import Builtin, Plugins
+from ..core.progress import Progress
 from ..core.retriever import Retriever
 from ..core.vectors import VectorSet
 from .driver import Backend
 from .options import parse_parameters
 from .url import RetrieverURL
 from .wrapper import DriverRetriever
+
+#: Vectors that are loaded at once, at most.
+BATCH = 262_144
 
 
 def unknown_scheme(scheme: str, text: str) -> UnknownScheme:
@@ -53,7 +60,11 @@ BACKENDS = Plugins(
 
 
 def create_retriever(
-    url: str | RetrieverURL, vectors: VectorSet, *, queries: Any = None
+    url: str | RetrieverURL,
+    vectors: VectorSet,
+    *,
+    queries: Any = None,
+    progress: Progress | None = None,
 ) -> Retriever:
     """Train where the backend trains, load ``vectors``, make them durable, and return it writable.
 
@@ -67,6 +78,8 @@ def create_retriever(
     queries
         Some of the kind that searches will have, (q, d): a backend that finds its settings by
         samples takes these, and not vectors, for queries.
+    progress
+        Called with (done, total, "loading") after each batch of :data:`BATCH` vectors.
 
     Raises
     ------
@@ -83,15 +96,35 @@ def create_retriever(
     driver = backend.create(parsed, options, vectors.dim, vectors.metric, vectors.ids.kind)
     retriever = DriverRetriever(driver, parsed, writable=True)
     try:
-        if len(vectors):
-            retriever.upsert(vectors.ids, vectors.matrix)
-            if queries is not None:
-                retriever.tune(queries)
+        done = 0
+        for rows in batches_of(len(vectors)):
+            retriever.upsert(vectors.ids[rows], vectors.matrix[rows])
+            done += len(vectors.ids[rows])
+            if progress is not None:
+                progress(done, len(vectors), "loading")
+        if len(vectors) and queries is not None:
+            retriever.tune(queries)
         retriever.flush()
     except BaseException:
         driver.destroy()
         raise
     return retriever
+
+
+def batches_of(count: int) -> Iterator[Any]:
+    """What takes batches of some vectors from their arrays: all at once where there are few.
+
+    The first batch is a sample of them all: a backend that trains does so on it.
+    """
+    if count <= BATCH:
+        yield from [slice(None)] if count else []
+        return
+    first = np.linspace(0, count - 1, BATCH).astype(np.int64)
+    yield first
+    left = np.ones(count, dtype=np.bool_)
+    left[first] = False
+    rest = np.flatnonzero(left)
+    yield from (rest[start : start + BATCH] for start in range(0, len(rest), BATCH))
 
 
 def open_retriever(url: str | RetrieverURL, mode: Literal["r", "rw"] = "r") -> Retriever:
@@ -147,6 +180,12 @@ def place_below(url: RetrieverURL, name: str) -> RetrieverURL:
             url=str(url),
         )
     return url.child(name)
+
+
+def check_url(url: RetrieverURL) -> None:
+    """Raise what :func:`create_retriever` does for a URL that is wrong, and make nothing."""
+    backend = load_backend(url.scheme)
+    backend.options(**parse_parameters(url, backend.options))
 
 
 def load_backend(scheme: str) -> Backend:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ..core.jit import kernel
+from ..core.jit import fast_kernel, kernel
 from ..core.metric import Metric
 from ..core.scoring import score_rows
 from ..core.vectors import FloatMatrix
@@ -21,8 +21,9 @@ from ..core.vectors import FloatMatrix
 Norms = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 _BLOCK_BYTES = 1 << 26
-#: Queries that are scored one by one against rows that were named.
-_FEW = 4
+#: Queries that are scored one by one against rows that were named, or of a small matrix: BLAS wakes
+#: threads for them, which costs more than they bring, and milliseconds where others have the cores.
+_FEW, _SMALL = 4, 1 << 21
 _LONGEST, _SHORTEST = 1e17, 1e-15
 
 
@@ -69,7 +70,10 @@ def exact_candidates(
     for start in range(0, len(queries), step):
         block = queries[start : start + step]
         with np.errstate(over="ignore", invalid="ignore"):  # _reachable knows when
-            products_of_all = block @ matrix.T
+            if len(block) <= _FEW and matrix.size <= _SMALL:
+                products_of_all = _products(block, matrix)
+            else:
+                products_of_all = block @ matrix.T
         for query, products in zip(block, products_of_all, strict=True):
             found = _reachable(query, matrix, products, norms, extremes, metric, k)
             yield found if rows is None else rows[found]
@@ -116,6 +120,19 @@ def _reachable(
         estimates = 2 * estimates - lengths * lengths
         slack = (lengths + length) ** 2 * gamma
     return _select(estimates, slack, min(k, len(estimates)))
+
+
+@fast_kernel
+def _products(queries: FloatMatrix, matrix: FloatMatrix) -> FloatMatrix:
+    products = np.empty((queries.shape[0], matrix.shape[0]), dtype=np.float32)
+    for at in range(queries.shape[0]):
+        query = queries[at]
+        for row in range(matrix.shape[0]):
+            total = np.float32(0)
+            for column in range(matrix.shape[1]):
+                total += query[column] * matrix[row, column]
+            products[at, row] = total
+    return products
 
 
 @kernel

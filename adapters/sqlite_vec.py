@@ -36,7 +36,7 @@ from ..core.errors import (
 from ..core.ids import IdKind, Ids
 from ..core.metric import Metric
 from ..core.vectors import FloatMatrix
-from .collection import CollectionDriver, Found
+from .collection import CollectionDriver, Found, Untold
 from .facts import facts_of, read_facts
 from .locks import ReadWriteLock
 from .options import check_option, collection_below, search_time
@@ -168,12 +168,11 @@ class SQLiteFile:
         return name
 
 
-class SQLiteVecCollection:
+class SQLiteVecCollection(Untold):
     """A :class:`~itemspace.adapters.collection.Collection` in a table."""
 
     batch = most = sys.maxsize
     few = 5_000
-    pushes = 0
 
     def __init__(self, file: SQLiteFile, name: str, facts: dict[str, Any]) -> None:
         self._file, self._name, self._table = file, name, _quoted(name)

@@ -8,14 +8,17 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.dialects import mysql
 
 PREFIX = "itemspace_"
 metadata = MetaData(
@@ -60,6 +63,11 @@ space_table = Table(
     # The live pointer: a version's number; moved by compare-and-swap only.
     Column("live_version", Integer, nullable=True),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    # Of the last change; whoever adds one locks the row, so revisions come into sight in order.
+    Column("revision", BigInteger, nullable=False, server_default="0"),
+    # Who publishes, and until when that holds by the database's clock.
+    Column("publisher", String(255), nullable=True),
+    Column("publisher_until", Double, nullable=True),
 )
 
 version_table = Table(
@@ -82,7 +90,40 @@ version_table = Table(
     Column("users_checksum", String(64), nullable=True),
     Column("user_count", BigInteger, nullable=True),
     Column("user_id_kind", String(8), nullable=True),
+    # "loading", "ready", "removing" or "removed".
+    Column("state", String(16), nullable=False, server_default="ready"),
+    # The first version with vectors of the same training: only these can be compared.
+    Column("training", Integer, nullable=False, server_default="0"),
+    # Changes up to this revision are in the version itself, or are not for it.
+    Column("base_revision", BigInteger, nullable=False, server_default="0"),
+    # What was measured when it was published.
+    Column("measures", JSON, nullable=True),
+    # When it was last made live; null: never.
+    Column("activated_at", DateTime(timezone=True), nullable=True),
+    # Until when somebody reads it, by the database's clock.
+    Column("read_until", Double, nullable=False, server_default="0"),
     UniqueConstraint("space", "number"),
+)
+
+#: What was upserted and deleted between publishes; rows are only added, and removed when no version
+#: needs them.
+change_table = Table(
+    "itemspace_change",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("space", String(255), ForeignKey("itemspace_space.name"), nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("training", Integer, nullable=False),
+    # Ids, a JSON list.
+    Column("ids", Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb"), nullable=False),
+    # A little-endian float32 matrix with a row for each; null: they were deleted.
+    Column(
+        "vectors",
+        LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb"),
+        nullable=True,
+    ),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("space", "revision"),
 )
 
 #: How far the filling of a table of recommendations has come; a row per table.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Table, select
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from ..core.behaviour import Interactions
 from ..core.errors import EmptyInput, InvalidOption, UnknownColumn, UnmappedTable
@@ -104,6 +107,7 @@ class Catalog:
             #: The database of itemspace's own tables.
             self.bookkeeping = self.engine if bookkeeping is None else self._opened(bookkeeping)
             schema.check(self.bookkeeping)
+            _catalogs.add(self)
         except BaseException:
             self.close()
             raise
@@ -283,3 +287,23 @@ class Catalog:
             An item in two rows.
         """
         return read_side_information(self, fields)
+
+    def _forked(self) -> None:
+        """In a child: the connections in the pools are the parent's, and are left to it."""
+        engines = {self.engine, self.bookkeeping, *self._made}
+        if isinstance(self._reader, Engine):
+            engines.add(self._reader)
+        for engine in engines:
+            if not isinstance(engine.pool, SingletonThreadPool | StaticPool):
+                engine.dispose(close=False)
+
+
+_catalogs: weakref.WeakSet[Catalog] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for catalog in list(_catalogs):
+        catalog._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

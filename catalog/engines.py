@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,12 @@ def open_engine(url: str, *, create: bool = False) -> Engine:
             extra=extra,
         ) from error
     if engine.dialect.name == "sqlite":
-        _check_file(parsed.database, create=create)
+        is_new = _check_file(parsed.database, create=create)
         prepare_sqlite(engine)
+        if is_new:
+            with translated_errors(engine), closing(engine.raw_connection()) as connection:
+                # Readers and a writer in each other's way wait for seconds otherwise.
+                connection.cursor().execute("PRAGMA journal_mode=WAL")
     return engine
 
 
@@ -75,15 +79,19 @@ def prepare_sqlite(engine: Engine) -> None:
     event.listen(engine, "begin", _on_begin)
 
 
-def _check_file(database: str | None, *, create: bool) -> None:
-    if database and database != ":memory:" and not database.startswith("file:"):
-        if create:
-            Path(database).parent.mkdir(parents=True, exist_ok=True)
-        elif not Path(database).exists():
-            raise DatabaseUnavailable(
-                f"There is no database at {database}; `itemspace ingest` makes one, or check the "
-                "URL (--database, ITEMSPACE_DATABASE or itemspace.toml)."
-            )
+def _check_file(database: str | None, *, create: bool) -> bool:
+    """Whether a file will be made; raises :class:`DatabaseUnavailable` where it should be there."""
+    if not database or database == ":memory:" or database.startswith("file:"):
+        return False
+    is_there = Path(database).exists()
+    if create:
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+    elif not is_there:
+        raise DatabaseUnavailable(
+            f"There is no database at {database}; `itemspace ingest` makes one, or check the "
+            "URL (--database, ITEMSPACE_DATABASE or itemspace.toml)."
+        )
+    return not is_there
 
 
 #: Bytes of a SQLite file that are memory-mapped for reading, at most.
@@ -110,12 +118,26 @@ _LOCK_NUMBER, _LOCK_NAME, _LOCK_SECONDS = 0x6974656D73, "itemspace", 300
 
 
 @contextmanager
-def writing_alone(engine: Engine) -> Iterator[Connection]:
-    """One transaction, while every other one of this function waits, in whatever process."""
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection for reading itemspace's tables."""
+    with translated_errors(engine), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that writes to itemspace's tables."""
     with translated_errors(engine), engine.connect() as plain:
         connection = plain.execution_options(**{_BEGIN: _IMMEDIATE})
-        with connection.begin(), _lock(connection):
+        with connection.begin():
             yield connection
+
+
+@contextmanager
+def writing_alone(engine: Engine) -> Iterator[Connection]:
+    """One transaction, while every other one of this function waits, in whatever process."""
+    with writing(engine) as connection, _lock(connection):
+        yield connection
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def downgrade(engine: Engine, revision: str) -> None:
 
 def ensure(engine: Engine) -> None:
     """Make the tables where there are none; leave older ones to a deliberate upgrade."""
-    if current(engine) is None:
+    if current(engine) != head():
         with writing_alone(engine) as connection:  # maybe another process is making them
             names = inspect(connection).get_table_names()
             if _current(connection) is None and metadata.tables.keys().isdisjoint(names):

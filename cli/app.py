@@ -31,6 +31,7 @@ from . import (
     recommend,
     side,
     tune,
+    versions,
 )
 from .output import notes
 
@@ -62,6 +63,7 @@ for group in (
     evaluate,
     tune,
     publish,
+    versions,
     lookup,
     query,
     recommend,

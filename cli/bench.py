@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..catalog.records import get_build
+from ..catalog.builds import get_build
 from ..core.conversions import format_of
 from ..core.vectors import VectorSet
 from ..evaluation.figures import check_figure

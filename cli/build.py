@@ -12,7 +12,7 @@ import typer
 from ..builders import load_builder
 from ..builders.builder import fit_builder
 from ..builders.counting import ItemKNN, Popularity
-from ..catalog.records import record_build, user_vectors_path
+from ..catalog.builds import record_build, user_vectors_path
 from ..core.behaviour import Sequences
 from ..core.errors import EmptyInput, InvalidOption, UnsupportedError, UsageError
 from ..core.histories import Recent

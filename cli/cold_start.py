@@ -10,8 +10,8 @@ import typer
 
 from ..builders.cold_start import ColdStart
 from ..catalog import Catalog
+from ..catalog.builds import Build, get_build
 from ..catalog.item_files import read_item_file
-from ..catalog.records import Build, get_build
 from ..core.conversions import format_of
 from ..core.errors import EmptyInput, UsageError
 from ..core.side_information import SideInformation

@@ -9,7 +9,7 @@ import typer
 
 from ..adapters import open_retriever
 from ..adapters.copying import copy_retriever
-from ..catalog.records import get_build, record_build
+from ..catalog.builds import get_build, record_build
 from ..core.conversions import FORMATS, format_of
 from ..core.metric import Metric
 from ..core.vectors import VectorSet

@@ -14,7 +14,7 @@ import typer
 from ..builders import Field
 from ..builders.fields import read_column
 from ..catalog import Catalog, JsonPath, Related
-from ..catalog.records import cold_start_path
+from ..catalog.builds import cold_start_path
 from ..core.errors import UsageError
 from ..core.side_information import SideInformation
 from .output import print_table, say, working

@@ -44,6 +44,7 @@
         ├── UnknownSpace              LookupError
         ├── NothingPublished          LookupError
         ├── PublishConflict           RuntimeError
+        ├── CanaryFailed              RuntimeError
         └── VersionMismatch           ValueError
 
 A leaf also inherits the builtin that a caller would catch. The parts of a message are
@@ -277,6 +278,10 @@ class NothingPublished(CatalogError, LookupError):
 
 class PublishConflict(CatalogError, RuntimeError):
     """Another publisher moved the live pointer first; the live version stands."""
+
+
+class CanaryFailed(CatalogError, RuntimeError):
+    """A version was loaded, and is worse than what was asked for; it is staged, not live."""
 
 
 class VersionMismatch(CatalogError, ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
@@ -17,6 +17,8 @@ from .neighbors import Neighbors
 from .vectors import FloatMatrix
 
 T = TypeVar("T")
+#: How many translations a filter keeps: that of a version and that of its changes, and a next one.
+_TRANSLATIONS = 4
 
 
 class IdFilter:
@@ -29,17 +31,21 @@ class IdFilter:
 
     def __init__(self, ids: Any) -> None:
         self.ids = ids if isinstance(ids, Ids) else Ids(ids)
-        self._translated: tuple[Any, Any] | None = None
+        self._translated: dict[Any, Any] = {}
 
-    def translated(self, state: Any, translate: Callable[[Ids], T]) -> T:
+    def translated(self, state: Hashable, translate: Callable[[Ids], T]) -> T:
         """What ``translate`` makes of the ids; for an equal ``state`` it is not called again.
 
-        For adapters: the state says who translates, and of what contents. The last one is kept.
+        For adapters: the state says who translates, and of what contents. Some are kept.
         """
-        known = self._translated
-        if known is None or known[0] != state:
-            known = self._translated = (state, translate(self.ids))
-        made: T = known[1]
+        made: T
+        try:
+            made = self._translated[state]
+        except KeyError:
+            made = translate(self.ids)
+            if len(self._translated) >= _TRANSLATIONS:
+                self._translated = {}
+            self._translated[state] = made
         return made
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ name beside its place, synced, and renamed into it: a reader sees all of it or n
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ from .errors import BackendExists, CorruptData, IncompatibleFormat, MissingData
 Array = npt.NDArray[Any]
 MANIFEST = "manifest.json"
 _BLOCK = 1 << 20
+_TEMPORARY = ".{}.{}.tmp"
 
 
 def write_directory(
@@ -56,7 +58,7 @@ def write_directory(
     if path.exists():
         raise BackendExists(f"{path} exists already; choose another place or remove it first.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    temporary = path.parent / _TEMPORARY.format(path.name, secrets.token_hex(4))
     temporary.mkdir()
     try:
         for name, array in arrays.items():
@@ -86,6 +88,13 @@ def write_directory(
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return checksum
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a directory, if it is there, and what processes that were killed left of it."""
+    shutil.rmtree(path, ignore_errors=True)
+    for left in path.parent.glob(_TEMPORARY.format(glob.escape(path.name), "*")):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def open_directory(path: Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, Array]]:

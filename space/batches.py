@@ -46,6 +46,9 @@ class Recommendation:
     """(m,); numbers of events where the source is ``POPULAR``."""
     source: UserSource
     completeness: Completeness
+    version: int
+    """Of the space, that answered; at its :attr:`revision`."""
+    revision: int
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -129,7 +132,15 @@ class Batch:
             complete = Completeness.FULL if len(chosen) == self._k else nearest.completeness
             source = one.subject.source
             assert source is not None
-            found[one.user] = Recommendation(one.user, chosen.ids, chosen.scores, source, complete)
+            found[one.user] = Recommendation(
+                one.user,
+                chosen.ids,
+                chosen.scores,
+                source,
+                complete,
+                self._space.version,
+                self._space.revision,
+            )
         return left
 
     def _lists(self, pending: list[_Open], connection: Connection) -> Iterable[NeighborList]:

@@ -43,6 +43,10 @@ class Ground(Protocol):
         """The number of the version that answers."""
 
     @property
+    def revision(self) -> int:
+        """Of the last change that it sees."""
+
+    @property
     def items(self) -> ItemTable:
         """The mapped items."""
 
@@ -65,6 +69,7 @@ class Rows(Sequence[Row[Any]]):
         completeness: Completeness,
         plan: Plan,
         version: int,
+        revision: int,
         source: UserSource | None,
     ) -> None:
         self._rows = rows
@@ -75,6 +80,8 @@ class Rows(Sequence[Row[Any]]):
         self.plan = plan
         #: The space's version that answered.
         self.version = version
+        #: Of the last change that the answer has seen (:meth:`.Space.upsert`).
+        self.revision = revision
         #: What is known of the user it is for; None where it is for no user.
         self.source = source
 
@@ -209,6 +216,7 @@ class Lookup:
             completeness=resolved.found.completeness,
             plan=clock.plan(resolved.strategy, resolved.matches),
             version=self._space.version,
+            revision=self._space.revision,
             source=subject.source,
         )
 

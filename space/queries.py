@@ -17,7 +17,7 @@ from ..catalog.guarded import guarded, is_timeout
 from ..catalog.queries import Call, Query, parse_query
 from ..core.errors import InvalidCondition, InvalidOption
 from ..core.neighbors import Completeness, NeighborList
-from .lookup import Rows
+from .lookup import Ground, Rows
 from .planner import Clock, Planner
 from .subjects import Subject
 
@@ -40,12 +40,11 @@ class TextQuery:
         self,
         catalog: Catalog,
         find: FindSubject,
-        size: int,
-        version: int,
+        ground: Ground,
         written: str,
         parameters: Mapping[str, Any],
     ) -> None:
-        self._catalog, self._find, self._size, self._version = catalog, find, size, version
+        self._catalog, self._find, self._ground = catalog, find, ground
         tables = catalog.readable
         self._query: Query = parse_query(
             written,
@@ -83,7 +82,8 @@ class TextQuery:
             keys,
             completeness=_completeness(found, plan),
             plan=clock.plan(*plan),
-            version=self._version,
+            version=self._ground.version,
+            revision=self._ground.revision,
             source=None,
         )
 
@@ -101,7 +101,7 @@ class TextQuery:
             return found, ("tables", None)
         planner = Planner(
             subjects[0].ranking,
-            self._size,
+            len(self._ground.retriever),
             replace(items, id=narrowing.id),
             connection,
             connection.dialect,

@@ -1,62 +1,65 @@
-"""A space: one published version of item and user vectors, over the catalog's tables."""
+"""A space: the live version of item and user vectors, over the catalog's tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from threading import Lock
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from sqlalchemy import ColumnElement, Connection
 
-from ..adapters import open_retriever
+from ..adapters import create_retriever
 from ..catalog.catalog import Bind, Catalog
 from ..catalog.mapping import ItemTable
 from ..catalog.queries import Call
-from ..catalog.records import Version, get_version
-from ..catalog.user_events import Seen, count_events
-from ..core.errors import DimensionMismatch, InvalidId, UnknownIds, UnmappedTable, VersionMismatch
+from ..catalog.user_events import Seen
+from ..core.errors import DimensionMismatch, UnknownIds
 from ..core.histories import Recent
 from ..core.ids import Ids
-from ..core.retriever import Retriever
-from ..core.vectors import check_matrix
-from ..users import UserStore, open_user_store
+from ..core.retriever import Retriever, known_vectors
+from ..core.vectors import FloatMatrix, VectorSet, check_matrix
+from ..users import UserStore
 from .batches import Batch, Recommendation
 from .blends import Items, blend, weighed, without_vector
 from .coverage import Coverage, find_coverage
+from .following import Follower, Pinned, Source
 from .lookup import Lookup, Rows
 from .planner import Clock
 from .queries import TextQuery, read_vector
-from .rankings import PopularRanking, Ranking, VectorRanking
-from .subjects import Subject, UserOptions, Users
+from .rankings import PopularRanking, VectorRanking
+from .snapshot import Snapshot
+from .subjects import Subject, UserOptions
 from .variety import Variety
 
 
 class Space:
-    """Lookups over one version of a named space.
+    """Lookups over a named space: its live version, with what was changed since it was published.
 
-    ``Space.open(catalog, "items")`` takes the version that is live at that moment and keeps to
-    it until it is closed. Safe to use from several threads.
+    ``Space.open(catalog, "items")`` follows what is published, upserted and deleted, in whatever
+    process: each call sees one version at one revision, and a call that follows another may see
+    the next. :meth:`pin` keeps to one, for a request of several calls. Safe to use from several
+    threads, and after a fork.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        version: Version,
-        retriever: Retriever,
-        store: UserStore | None = None,
-    ) -> None:
-        self._catalog, self._version = catalog, version
-        self._retriever, self._store = retriever, store
-        self._users = Users(catalog, retriever, store, self._popular)
-        self._counted: tuple[Ids, npt.NDArray[np.int64]] | None = None
-        self._counting = Lock()
+    def __init__(self, catalog: Catalog, source: Source) -> None:
+        self._catalog, self._source = catalog, source
 
     @classmethod
-    def open(cls, catalog: Catalog, name: str = "items", version: int | None = None) -> Self:
-        """The live version, or the one named.
+    def open(
+        cls,
+        catalog: Catalog,
+        name: str = "items",
+        version: int | None = None,
+        *,
+        refresh: float = 1.0,
+    ) -> Self:
+        """The live version, whatever is live, or the version named; with its changes.
+
+        Parameters
+        ----------
+        refresh
+            Seconds after which what another process published or changed is seen here, at the
+            latest (a new version: once it is open and warm).
 
         Raises
         ------
@@ -70,33 +73,40 @@ class Space:
             What :func:`~itemspace.adapters.open_retriever` and
             :func:`~itemspace.users.open_user_store` raise.
         """
-        found = get_version(catalog, name, version)
-        kind = catalog.items.id_kind
-        if kind != found.id_kind:
-            raise InvalidId(
-                f"The items of {catalog.items.table} have {kind} ids, the vectors of {name!r} "
-                f"version {found.number} have {found.id_kind} ids; map the right id column or "
-                "build the vectors from the same ids."
-            )
-        retriever = open_retriever(found.url)
-        try:
-            return cls(catalog, found, retriever, _open_users(found))
-        except BaseException:
-            retriever.close()
-            raise
+        return cls(catalog, Follower(catalog, name, version, refresh))
 
     def __repr__(self) -> str:
-        return f"<Space {self.name!r}, version {self.version}, {self._retriever!r}>"
+        now = self._now
+        return (
+            f"<Space {self.name!r}, version {now.version}, revision {now.revision}, "
+            f"{now.retriever!r}>"
+        )
+
+    def pin(self) -> Space:
+        """This version at this revision, until it is closed, whatever is published or changed.
+
+        The version is kept from being removed for as long as the pin is open.
+        """
+        return Space(self._catalog, Pinned(self._now))
+
+    @property
+    def _now(self) -> Snapshot:
+        return self._source.current()
 
     @property
     def name(self) -> str:
         """The space's name."""
-        return self._version.space
+        return self._now.opened.version.space
 
     @property
     def version(self) -> int:
         """The number of the version that answers."""
-        return self._version.number
+        return self._now.version
+
+    @property
+    def revision(self) -> int:
+        """Of the last change that is seen."""
+        return self._now.revision
 
     @property
     def catalog(self) -> Catalog:
@@ -110,23 +120,18 @@ class Space:
 
     @property
     def retriever(self) -> Retriever:
-        """The version's retriever, opened for reading."""
-        return self._retriever
+        """The vectors, as they are at this moment, for reading."""
+        return self._now.retriever
 
     @property
     def user_vectors(self) -> UserStore | None:
         """The users' vectors that were published with the version, if there are any."""
-        return self._store
+        return self._now.opened.store
 
     @property
     def recent(self) -> Recent:
         """How users without a vector are taken: as the build says, or by their last ten items."""
-        noted = self._version.lineage.get("recent")
-        return Recent(**noted) if noted else Recent()
-
-    def connection(self, bind: Bind | None) -> AbstractContextManager[Connection]:
-        """The caller's connection, or one of the catalog's."""
-        return self._catalog.connection(bind)
+        return self._now.recent
 
     def similar_to(self, items: Items, k: int = 10, *, unlike: Items = ()) -> Lookup:
         """The k items nearest to one item or to several, which are themselves left out.
@@ -145,19 +150,20 @@ class Space:
         DuplicateIds, InvalidId, InvalidOption, InvalidVectors
             An item twice, what is no id, a weight that is not above 0, or vectors that cancel out.
         """
-        kind = self._version.id_kind
+        now = self._now
+        kind = now.retriever.id_kind
         liked, others = weighed(items, kind, "items"), weighed(unlike, kind, "unlike")
         try:
-            query = blend(self._retriever, liked, others)
+            query = blend(now.retriever, liked, others)
         except UnknownIds as error:
-            raise without_vector(error, f"version {self.version} of {self.name!r}") from None
-        return self._lookup(VectorRanking(self._retriever, query, liked[0].concat(others[0])), k)
+            raise without_vector(error, f"version {now.version} of {self.name!r}") from None
+        return _near(now, query, liked[0].concat(others[0]), k)
 
     def near(self, vector: Any, k: int = 10, *, excluded: Any = ()) -> Lookup:
         """The k items nearest to a vector (d,), without the ``excluded`` ids."""
         query = check_matrix(np.asarray(vector)[None, :], "query")
-        left_out = Ids(excluded, self._version.id_kind)
-        return self._lookup(VectorRanking(self._retriever, query, left_out), k)
+        now = self._now
+        return _near(now, query, now.retriever.filter(excluded).ids, k)
 
     def for_user(
         self,
@@ -193,12 +199,13 @@ class Space:
         InvalidId, UnmappedTable
             On execution: no id of a user; no log that tells what was seen.
         """
-        options = self.user_options(exclude_seen, recent, decay)
+        now = self._now
+        options = _user_options(now, exclude_seen, recent, decay)
 
         def resolve(bind: Bind, clock: Clock) -> Subject:
-            return self._users.subjects([user], options, bind, clock)[0]
+            return now.users.subjects([user], options, bind, clock)[0]
 
-        return Lookup(self, resolve, k)
+        return Lookup(now, resolve, k)
 
     def for_users(
         self,
@@ -263,20 +270,22 @@ class Space:
         variety = Variety().diverse(diversity)
         if at_most is not None:
             variety = variety.at_most(*at_most)
-        options = self.user_options(exclude_seen, recent, decay)
-        return Batch(self, k, options, where, variety)
+        now = self._now
+        options = _user_options(now, exclude_seen, recent, decay)
+        return Batch(now, k, options, where, variety)
 
     def popular(self, k: int = 10, *, excluded: Any = ()) -> Lookup:
         """The k items with the most events, whose scores are their numbers.
 
-        The events are counted once, on first use, for as long as the space is open.
+        The events are counted once, on first use, for each version.
         """
-        left_out = Ids(excluded, self._version.id_kind)
+        now = self._now
+        left_out = now.retriever.filter(excluded).ids.concat(now.changes.deleted)
 
         def resolve(_bind: Bind, _clock: Clock) -> Subject:
-            return Subject(PopularRanking(*self._popular(), left_out))
+            return Subject(PopularRanking(*now.popular(), left_out))
 
-        return Lookup(self, resolve, k)
+        return Lookup(now, resolve, k)
 
     def sql(
         self,
@@ -316,9 +325,10 @@ class Space:
         QueryTimeout
             A statement took longer than ``seconds``.
         """
-        size, version = len(self._retriever), self.version
-        query = TextQuery(self._catalog, self._called, size, version, text, parameters or {})
-        return query.run(seconds)
+        with self.pin() as pinned:
+            given = parameters or {}
+            query = TextQuery(self._catalog, pinned._called, pinned._now, text, given)
+            return query.run(seconds)
 
     def _called(self, call: Call, connection: Connection, clock: Clock) -> Subject:
         """What a table function is about."""
@@ -331,29 +341,66 @@ class Space:
 
     def coverage(self, bind: Bind | None = None) -> Coverage:
         """Which items have a vector, and which vectors an item; reads all ids."""
-        return find_coverage(self._catalog, self._retriever, bind)
+        return find_coverage(self._catalog, self.retriever, bind)
 
-    def user_options(
-        self, exclude_seen: bool | Seen, recent: int | None, decay: float | None
-    ) -> UserOptions:
-        """How users are taken, with the version's own :attr:`recent` where nothing is said."""
-        usual = self.recent
-        wanted = Recent(
-            usual.count if recent is None else recent, usual.decay if decay is None else decay
-        )
-        seen = exclude_seen if isinstance(exclude_seen, Seen) else Seen() if exclude_seen else None
-        return UserOptions(wanted, seen)
+    def upsert(self, ids: Any, vectors: Any) -> int:
+        """Add items to the space, or replace their vectors, until the next publishing.
 
-    @property
-    def users(self) -> Users:
-        """The users of this version."""
-        return self._users
+        The version itself is not written: the change goes into a log in SQL, and every reader lays
+        it over the version, in this process when this returns, in others within their ``refresh``.
+        What becomes of it with the next version, :func:`~itemspace.publishing.publish` says.
+
+        Parameters
+        ----------
+        ids, vectors
+            n distinct ids, and (n, d): of the training of the live version, such as those that its
+            cold start makes of new items' side information.
+
+        Returns
+        -------
+        int
+            The revision: what :attr:`revision` is from now on, at least.
+
+        Raises
+        ------
+        DimensionMismatch, DuplicateIds, InvalidId, InvalidVectors
+            Nothing has changed.
+        VersionMismatch
+            A version of another training has gone live, so these vectors fit no longer.
+        ReadOnlyError
+            The space is pinned.
+        """
+        snapshot = self._now
+        now = snapshot.opened.version
+        given = VectorSet(snapshot.retriever.filter(ids).ids, vectors, now.metric)
+        create_retriever("exact:", given)  # refuses what could not be searched
+        if given.dim != now.dim:
+            raise DimensionMismatch(
+                f"The vectors have {given.dim} dimensions; version {now.number} of {now.space!r} "
+                f"has {now.dim}.",
+                expected=now.dim,
+                received=given.dim,
+            )
+        return self._source.append(given.ids, given.matrix)
+
+    def delete(self, ids: Any) -> int:
+        """Withdraw items from the space; seen like :meth:`upsert`. Returns how many it had.
+
+        A later version has them again where its vectors do and the deletion is older.
+        """
+        now = self._now
+        gone = now.retriever.filter(ids).ids
+        gone.check_unique("one call of delete")
+        known = int(known_vectors(now.retriever, gone)[0].sum())
+        self._source.append(gone, None)
+        return known
 
     def close(self) -> None:
-        """Close the retriever and the store of users; the catalog stays open."""
-        self._retriever.close()
-        if self._store is not None:
-            self._store.close()
+        """Follow no longer; the version closes with the last lookup or pin that needs it.
+
+        The catalog stays open.
+        """
+        self._source.close()
 
     def __enter__(self) -> Self:
         return self
@@ -361,40 +408,19 @@ class Space:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _lookup(self, ranking: Ranking, k: int) -> Lookup:
-        subject = Subject(ranking)
-        return Lookup(self, lambda _bind, _clock: subject, k)
 
-    def _popular(self) -> tuple[Ids, npt.NDArray[np.int64]]:
-        """Items with events, most first; none where there is no log."""
-        with self._counting:
-            if self._counted is None:
-                try:
-                    self._counted = count_events(self._catalog)
-                except UnmappedTable:
-                    self._counted = Ids([], self.items.id_kind), np.empty(0, dtype=np.int64)
-            return self._counted
+def _near(now: Snapshot, query: FloatMatrix, excluded: Ids, k: int) -> Lookup:
+    subject = Subject(VectorRanking(now.retriever, query, excluded))
+    return Lookup(now, lambda _bind, _clock: subject, k)
 
 
-def _open_users(version: Version) -> UserStore | None:
-    """The store of a version's users, checked against what the catalog says of it."""
-    if version.users is None:
-        return None
-    store = open_user_store(version.users.url)
-    try:
-        if store.checksum != version.users.checksum:
-            raise VersionMismatch(
-                f"The user vectors at {store!r} are not those that were published with version "
-                f"{version.number} of {version.space!r}; publish again."
-            )
-        if (store.dim, store.metric) != (version.dim, version.metric):
-            raise DimensionMismatch(
-                f"The users have {store.dim} dimensions and {store.metric}, the items "
-                f"{version.dim} and {version.metric}; publish again.",
-                expected=version.dim,
-                received=store.dim,
-            )
-    except BaseException:
-        store.close()
-        raise
-    return store
+def _user_options(
+    now: Snapshot, exclude_seen: bool | Seen, recent: int | None, decay: float | None
+) -> UserOptions:
+    """How users are taken, with the version's own way where nothing is said."""
+    usual = now.recent
+    wanted = Recent(
+        usual.count if recent is None else recent, usual.decay if decay is None else decay
+    )
+    seen = exclude_seen if isinstance(exclude_seen, Seen) else Seen() if exclude_seen else None
+    return UserOptions(wanted, seen)

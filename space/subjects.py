@@ -64,9 +64,10 @@ class Users:
         retriever: Retriever,
         store: UserStore | None,
         popular: Callable[[], tuple[Ids, npt.NDArray[np.int64]]],
+        deleted: Ids,
     ) -> None:
         self._catalog, self._retriever, self._store = catalog, retriever, store
-        self._popular = popular
+        self._popular, self._deleted = popular, deleted
 
     def popular(self) -> tuple[Ids, npt.NDArray[np.int64]]:
         """Items that have events, most first, and how many."""
@@ -105,7 +106,8 @@ class Users:
                 near = VectorRanking(self._retriever, vector[None, :], excluded)
                 found.append(Subject(near, source))
             else:
-                most = PopularRanking(*self._popular(), excluded)
+                # Items without an event are popular as well, where they are allowed by name.
+                most = PopularRanking(*self._popular(), excluded.concat(self._deleted))
                 found.append(Subject(most, UserSource.POPULAR))
         return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..adapters.url import RetrieverURL
 from ..core.errors import BackendNotFound, InvalidURL, MissingData
 from ..core.ids import IdKind, Ids
 from ..core.metric import Metric
-from ..core.storage import read_manifest
+from ..core.storage import read_manifest, remove_directory
 from ..core.vectors import FORMAT, KIND, FloatMatrix, VectorSet
 from .store import Found
 
@@ -85,7 +84,7 @@ class VectorSetBackend:
             ) from error
 
     def remove(self, url: RetrieverURL, _options: VectorSetOptions) -> None:
-        shutil.rmtree(_folder(url), ignore_errors=True)
+        remove_directory(_folder(url))
 
     def _open(self, folder: Path) -> VectorSetStore:
         checksum = read_manifest(folder, KIND, FORMAT)["sha256"]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from itemspace import Metric, VectorSet
 from itemspace.catalog import Catalog
-from itemspace.catalog.records import cold_start_path, get_build, record_build
+from itemspace.catalog.builds import cold_start_path, get_build, record_build
 from itemspace.core.errors import UnknownBuild
 
 

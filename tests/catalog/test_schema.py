@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from itemspace.catalog import Catalog, schema
 from itemspace.catalog.bookkeeping import PREFIX, metadata
 from itemspace.catalog.engines import open_engine
-from itemspace.catalog.records import get_version
+from itemspace.catalog.versions import get_version
 from itemspace.core.errors import DatabaseUnavailable, InvalidURL, MissingExtra, SchemaOutdated
 from sqlalchemy import Engine, MetaData, create_engine, inspect, text
 

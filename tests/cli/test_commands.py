@@ -276,8 +276,8 @@ def test_columns_of_other_names(folder: Path, capfd: pytest.CaptureFixture[str])
 
 def test_database_commands(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "There is no database at itemspace.db" in told(capfd, ["database", "check"], 4)[1]
-    assert "none → 0002" in told(capfd, ["database", "upgrade"])[1]
-    assert told(capfd, ["database", "current"])[0] == "0002\n"
+    assert "none → 0003" in told(capfd, ["database", "upgrade"])[1]
+    assert told(capfd, ["database", "current"])[0] == "0003\n"
     assert "up to date" in told(capfd, ["database", "check"])[1]
 
 

@@ -42,7 +42,7 @@ def vectors() -> VectorSet:
 @pytest.fixture
 def space(shop: Catalog, tmp_path: Path) -> Iterator[Space]:
     publish(shop, vectors(), f"exact:{tmp_path}/published")
-    with Space.open(shop) as opened:
+    with Space.open(shop, refresh=3600) as opened:
         yield opened
 
 
@@ -52,7 +52,7 @@ def brute_force(space: Space, subject: str, condition: Any = None) -> list[tuple
     statement = select(product.c.sku)
     if condition is not None:
         statement = statement.where(condition)
-    with space.connection(None) as connection:
+    with space.catalog.connection(None) as connection:
         matching = set(connection.scalars(statement))
     known = vectors()
     query = known.vectors([subject])[0].astype(np.float64)
@@ -237,7 +237,8 @@ def test_views_and_bookkeeping_elsewhere(shop: Catalog, tmp_path: Path) -> None:
             text("CREATE VIEW cheap AS SELECT sku AS code, title FROM product WHERE price < 50")
         )
         tables = inspect(connection).get_table_names()
-        for name in sorted((n for n in tables if n.startswith("itemspace_")), reverse=True):
+        ours = (name for name in tables if name.startswith("itemspace_"))
+        for name in sorted(ours, key=lambda name: name in ("itemspace_build", "itemspace_space")):
             connection.execute(text(f"DROP TABLE {name}"))
     own = f"sqlite:///{tmp_path}/own.db"
     engine = open_engine(own, create=True)
@@ -279,7 +280,7 @@ def test_neighbors_as_tables(space: Space) -> None:
         .join(item, item.c.sku == one.c.item_id)
         .order_by((one.c.score + other.c.score).desc())
     )
-    with space.connection(None) as connection:
+    with space.catalog.connection(None) as connection:
         rows = connection.execute(statement).all()
         plain = connection.execute(select(one).order_by(one.c.rank)).all()
         user = space.for_user(3, k=5).as_table(connection)
@@ -524,9 +525,12 @@ def test_a_database_that_goes_away_in_the_middle(
     if engine.dialect.name == "sqlite":
         event.listen(reader, "connect", lambda raw, _: raw.execute("PRAGMA busy_timeout=50"))
         reader.dispose()
+        engine.dispose()
         with blocker.connect() as other:
             raw: Any = other.connection.driver_connection
             raw.isolation_level = None
+            # As files are that somebody else made: a writer locks readers out.
+            assert raw.execute("PRAGMA journal_mode=DELETE").fetchone() == ("delete",)
             raw.execute("BEGIN EXCLUSIVE")
             with pytest.raises(DatabaseUnavailable, match="locked"):
                 ways[way]()
