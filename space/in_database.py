@@ -29,7 +29,7 @@ from .planner import Clock, Resolved
 from .rankings import VectorRanking
 
 #: Items beyond k, so that those which the index gives out of order find their place.
-_SPARE = 10
+_SPARE = 2
 #: Names and rows of the user's statement, joined with a CTE.
 FetchRows = Callable[[CTE], tuple[list[str], Any]]
 
