@@ -97,6 +97,7 @@ def _answer(rows: Rows, names: Sequence[str], cells: Iterable[Sequence[Any]]) ->
         "completeness": rows.completeness,
         "plan": vars(rows.plan),
         "version": rows.version,
+        "revision": rows.revision,
         "source": rows.source,
     }
 
