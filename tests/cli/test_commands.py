@@ -165,7 +165,7 @@ def test_json_is_one_object(published: Path, capfd: pytest.CaptureFixture[str]) 
         capfd, ["similar", "3", "-w", "year = 2005 AND kind = 'hats'", "--format", "json"]
     )
     answer = json.loads(out)
-    assert set(answer) == {"rows", "completeness", "plan", "version", "source"}
+    assert set(answer) == {"rows", "completeness", "plan", "version", "revision", "source"}
     assert answer["completeness"] == "exhausted"
     assert answer["version"] == 1
     assert answer["plan"]["strategy"] == "candidates"
