@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from ..core.errors import CorruptData, NothingPublished, VersionMismatch
 from ..core.ids import Ids
@@ -94,14 +94,12 @@ def read_changes(
     CorruptData
         What the table holds cannot be.
     """
-    columns = change_table.c
-    wanted = [columns.space == version.space, columns.revision > after]
+    columns, wanted = change_table.c, _for(version, after)
     if upto is not None:
-        wanted.append(columns.revision <= upto)
-    wanted.append((columns.training == version.training) | columns.vectors.is_(None))
+        wanted &= columns.revision <= upto
     statement = select(columns.revision, columns.training, columns.ids, columns.vectors)
     with reading(catalog.bookkeeping) as connection:
-        rows = connection.execute(statement.where(*wanted).order_by(columns.revision)).all()
+        rows = connection.execute(statement.where(wanted).order_by(columns.revision)).all()
     for revision, training, names, vectors in rows:
         try:
             ids, matrix = Ids(json.loads(names), version.id_kind), None
@@ -119,12 +117,7 @@ def read_changes(
 
 def count_changes(catalog: Catalog, version: Version) -> int:
     """Blocks of changes since a version that are for it."""
-    columns = change_table.c
-    statement = select(func.count()).where(
-        columns.space == version.space,
-        columns.revision > version.base_revision,
-        (columns.training == version.training) | columns.vectors.is_(None),
-    )
+    statement = select(func.count()).where(_for(version, version.base_revision))
     with reading(catalog.bookkeeping) as connection:
         return int(connection.scalar(statement) or 0)
 
@@ -143,6 +136,13 @@ def trim_changes(catalog: Catalog, space: str) -> int:
             change_table.c.space == space, change_table.c.revision <= oldest
         )
         return int(connection.execute(gone).rowcount)
+
+
+def _for(version: Version, after: int) -> ColumnElement[bool]:
+    """Changes after a revision that are for a version."""
+    columns = change_table.c
+    comparable = (columns.training == version.training) | columns.vectors.is_(None)
+    return (columns.space == version.space) & (columns.revision > after) & comparable
 
 
 def _blocks(

@@ -58,11 +58,7 @@ def print_rows(rows: Rows, output: OutputFormat, columns: Sequence[str] | None =
     if output is OutputFormat.JSON:
         print(json.dumps(_answer(rows, shown, cells), ensure_ascii=False, default=str))
         return
-    if output is OutputFormat.CSV:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerows([shown, *cells])
-    else:
-        print_table(shown, cells)
+    print_lines(shown, cells, output)
     source = "" if rows.source is None else f", {rows.source}"
     say(f"{rows.completeness}: {len(rows)} rows, version {rows.version}{source}; {rows.plan}")
 
@@ -100,6 +96,16 @@ def _answer(rows: Rows, names: Sequence[str], cells: Iterable[Sequence[Any]]) ->
         "revision": rows.revision,
         "source": rows.source,
     }
+
+
+def print_lines(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], output: OutputFormat
+) -> None:
+    """CSV where that is wanted, else a table, on the output stream."""
+    if output is OutputFormat.CSV:
+        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])
+    else:
+        print_table(columns, rows)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -17,7 +17,7 @@ from ..publishing import diff as compare_versions
 from ..publishing import rollback as roll_back
 from ..publishing.collecting import KEEP
 from ..space import Space
-from .output import FormatOption, OutputFormat, print_table, progress_bar, say
+from .output import FormatOption, OutputFormat, print_lines, print_table, progress_bar, say
 from .settings import DatabaseOption, Settings, SpaceOption
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -39,14 +39,16 @@ def versions(
     if output is OutputFormat.JSON:
         print(json.dumps(lines, ensure_ascii=False, default=str))
     else:
-        shown = {**(lines[0] if lines else {})}
         for line in lines:
             line["size"] = _size(line.pop("bytes"))
-            line["lineage"] = _lineage(line["lineage"])
-        print_table(list(shown and lines[0]), [list(line.values()) for line in lines])
+            line["lineage"] = line["lineage"].get("builder")
+        print_lines(
+            list(lines[0]) if lines else [], [list(line.values()) for line in lines], output
+        )
     for version, count in zip(of_live, changes, strict=True):
         if count:
-            say(f"{count:,} changes since version {version.number} was published are laid over it.")
+            what = "calls of upsert and delete, after it was published, are"
+            say(f"Version {version.number}: {count:,} {what} laid over it.")
 
 
 def activate(
@@ -105,7 +107,7 @@ def diff(
         }
         print(json.dumps(facts, ensure_ascii=False))
         return
-    print_table(("item_id", "overlap"), rows)
+    print_lines(("item_id", "overlap"), rows, output)
     say(
         f"{found.added:,} items came, {found.removed:,} went; of {found.compared:,} of the "
         f"{found.common:,} others, {found.mean:.1%} of the {k} neighbours are the same."
@@ -200,8 +202,3 @@ def _size(count: int | None) -> str | None:
     while size >= 1000 and unit < len(_UNITS) - 1:
         size, unit = size / 1000, unit + 1
     return f"{size:.3g} {_UNITS[unit]}"
-
-
-def _lineage(lineage: dict[str, Any]) -> str:
-    """What fits on a line: the builder, and how much it saw."""
-    return str(lineage.get("builder", ""))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +96,7 @@ def check_items(made: Retriever, vectors: VectorSet, progress: Progress | None) 
 def load_users(users: VectorSet, url: str) -> PublishedUsers:
     """Load the users' vectors into a store, and make sure that it holds them."""
     place = RetrieverURL.parse(url)
-    with suppress(BackendNotFound):  # of a publishing that was broken off
-        remove_user_store(place)
+    remove_user_store(place)  # of a publishing that was broken off
     store = create_user_store(place, users)
     try:
         rows = np.linspace(0, len(users) - 1, min(_SAMPLE, len(users))).astype(np.int64)
@@ -128,12 +126,6 @@ def remove_items(url: str) -> None:
             raise
     if folder is not None:  # which was made for this version alone
         remove_directory(folder)
-
-
-def remove_users(url: str) -> None:
-    """Remove the store of a version's users; nothing where there is none."""
-    with suppress(BackendNotFound):
-        remove_user_store(url)
 
 
 def bytes_of(url: str) -> int | None:

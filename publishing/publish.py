@@ -203,8 +203,8 @@ def move(
     """
     base = _base(to, space)
     with Publisher(catalog, space, wait) as publisher:
-        live = get_version(catalog, space)
         stand = _Stand.now(catalog, space)
+        live = get_version(catalog, space, stand.number)
         vectors = _folded(catalog, live, _stored(live), stand.revision)
         build = None if live.build_id is None else get_build(catalog, live.build_id)
         facts = {**_facts(build, stand), "training": live.training}

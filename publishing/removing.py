@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..catalog.catalog import Catalog
 from ..catalog.leases import claim_removing
 from ..catalog.versions import State, Version, forget_version, list_versions, set_state
-from .loading import remove_items, remove_users
+from ..users import remove_user_store
+from .loading import remove_items
 
 
 def remove_version(catalog: Catalog, version: Version) -> bool:
@@ -24,7 +25,7 @@ def remove_version(catalog: Catalog, version: Version) -> bool:
         return False
     remove_items(version.url)
     if version.users is not None and version.users.url not in _users_of_others(catalog, version):
-        remove_users(version.users.url)
+        remove_user_store(version.users.url)
     if version.was_ready:
         set_state(catalog, version, State.REMOVING, state=State.REMOVED)
     else:

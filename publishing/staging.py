@@ -24,6 +24,7 @@ from ..catalog.versions import (
     Version,
     add_version,
     finish_version,
+    get_version,
     list_versions,
     set_state,
 )
@@ -75,8 +76,9 @@ class Staging:
         left = [one for one in versions if resume and _is_same(one, base, facts)]
         self._resumes = bool(left)
         if left:
+            facts["users_url"] = users_url(_name_of(left[-1]))
             set_state(catalog, left[-1], State.LOADING, **facts)
-            self._version = left[-1]
+            self._version = get_version(catalog, space, left[-1].number)
             return
         number = 1 + max((one.number for one in versions), default=0)
         # A name of its own: what an earlier publishing left behind, killed, is in nobody's way.
@@ -129,7 +131,7 @@ class Staging:
 
 def _is_same(version: Version, base: RetrieverURL, facts: dict[str, Any]) -> bool:
     """Whether a version was being loaded from the same vectors into the same place."""
-    same = ("build_id", "checksum", "item_count", "dim", "id_kind")
+    same = ("build_id", "checksum", "item_count", "dim", "metric", "id_kind")
     return (
         version.state is State.LOADING
         and lasting(place_below(base, _name_of(version))) == version.url

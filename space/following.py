@@ -115,10 +115,12 @@ class Follower:
         return revision
 
     def close(self) -> None:
-        """Follow no longer; what is pinned stays open."""
+        """Follow no longer, and leave the database alone; what is pinned stays open."""
         _followers.discard(self)
-        self._keeper = None  # first: _take_over looks at it last
-        self._snapshot = None
+        keeper = self._keeper
+        if keeper is not None:
+            with keeper.lock:  # after a look that is under way
+                self._snapshot = self._keeper = None
 
     def look(self) -> None:
         """See what is live and what has changed, and take it over."""
@@ -126,10 +128,10 @@ class Follower:
         if keeper is None:
             return
         with keeper.lock:
-            pointer = keeper.renew()
-            now, self._looked = self._snapshot, monotonic()
-            if now is None:
+            now = self._snapshot
+            if now is None:  # closed meanwhile
                 return
+            pointer, self._looked = keeper.renew(), monotonic()
             try:
                 if self._number is None and pointer.live not in (None, now.version):
                     now = self._open(keeper, pointer.live)
@@ -173,8 +175,6 @@ class Follower:
 
     def _take_over(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        if self._keeper is None:  # closed meanwhile
-            self._snapshot = None
         if len(snapshot.changes) > MANY_CHANGES and self._advised != snapshot.version:
             self._advised = snapshot.version
             log.warning(
@@ -260,7 +260,7 @@ def _follow(
             return
         if follower is not None and follower._keeper is not None:
             follower.look_again()
-        else:
+        elif keeper.opened:
             with suppress(Exception):  # it is tried again
                 keeper.renew()
         del keeper, follower

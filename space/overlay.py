@@ -83,22 +83,31 @@ class Changes:
 class OverlaidRetriever:
     """A :class:`~itemspace.core.retriever.Retriever`: a version's own, with changes over it.
 
-    Changed items are searched exactly, and excluded from the version's own.
+    Changed items are searched exactly, and left out of what the version's own finds.
 
     Parameters
     ----------
     owner
         What closes ``below``; kept for as long as this is.
+    before
+        The same version with fewer changes: what it knows is not asked for again.
     """
 
-    def __init__(self, below: Retriever, changes: Changes, owner: object = None) -> None:
+    def __init__(
+        self,
+        below: Retriever,
+        changes: Changes,
+        owner: object = None,
+        before: OverlaidRetriever | None = None,
+    ) -> None:
         self._below, self.changes, self._owner = below, changes, owner
         rows = np.flatnonzero(changes.alive)
         alive = VectorSet(changes.ids[rows], changes.vectors[rows], below.metric)
         self._above = create_retriever("exact:", alive)
         self._hidden = IdFilter(changes.ids)
-        #: How many of the version's own items are changed.
-        self._replaced = int(known_vectors(below, changes.ids)[0].sum()) if len(changes) else 0
+        #: Which of the changed items the version has, (n,), and how many.
+        self._known = self._known_below(before)
+        self._replaced = int(self._known.sum())
         self._count = len(below) - self._replaced + len(rows)
 
     def __repr__(self) -> str:
@@ -217,6 +226,17 @@ class OverlaidRetriever:
         except InvalidId:
             return False
         return item in (self._above if changed else self._below)
+
+    def _known_below(self, before: OverlaidRetriever | None) -> npt.NDArray[np.bool_]:
+        ids = self.changes.ids
+        known, asked = np.zeros(len(ids), dtype=np.bool_), np.ones(len(ids), dtype=np.bool_)
+        if before is not None:
+            rows = before.changes.ids.rows_of(ids)
+            asked = rows < 0
+            known[~asked] = before._known[rows[~asked]]
+        if asked.any():
+            known[asked] = known_vectors(self._below, ids[np.flatnonzero(asked)])[0]
+        return known
 
     def _filter(self, ids: Any | IdFilter | None) -> IdFilter | None:
         return ids if ids is None or isinstance(ids, IdFilter) else self.filter(ids)

@@ -98,9 +98,15 @@ class OpenVersion:
 class Snapshot:
     """A version with the changes up to a revision; it never changes."""
 
-    def __init__(self, catalog: Catalog, opened: OpenVersion, changes: Changes) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        opened: OpenVersion,
+        changes: Changes,
+        before: OverlaidRetriever | None = None,
+    ) -> None:
         self._catalog, self.opened, self.changes = catalog, opened, changes
-        self._retriever = OverlaidRetriever(opened.retriever, changes, opened)
+        self._retriever = OverlaidRetriever(opened.retriever, changes, opened, before)
 
     @classmethod
     def of(
@@ -113,7 +119,8 @@ class Snapshot:
 
     def then(self, log: Iterable[Change], revision: int) -> Snapshot:
         """The same version with what came after."""
-        return Snapshot(self._catalog, self.opened, self.changes.then(log, revision))
+        changes = self.changes.then(log, revision)
+        return Snapshot(self._catalog, self.opened, changes, self._retriever)
 
     @property
     def version(self) -> int:

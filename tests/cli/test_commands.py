@@ -160,6 +160,36 @@ def test_values_of_every_kind_in_parquet(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]
 
 
+def test_versions(published: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Staged, made live, compared, rolled back, changed, collected."""
+    assert "is staged" in told(capfd, ["publish", "--stage-only"])[1]
+    assert "Version 2 of 'items' is live." in told(capfd, ["activate", "2"])[1]
+    found = json.loads(told(capfd, ["versions", "--format", "json"])[0])
+    assert [(one["version"], one["state"], one["build"]) for one in found] == [
+        (1, "ready", 1),
+        (2, "live", 1),
+    ]
+    lines = told(capfd, ["versions", "--format", "csv"])[0].splitlines()
+    assert (lines[0].split(",")[:3], len(lines)) == (["version", "state", "items"], 3)
+    out, err = told(capfd, ["diff", "1", "2", "--show", "4", "--format", "csv"])
+    assert (out.splitlines()[0], len(out.splitlines())) == ("item_id,overlap", 5)
+    assert "0 items came, 0 went; of 60 of the 60 others, 100.0%" in err
+    assert "Version 1 of 'items' is live." in told(capfd, ["rollback"])[1]
+    assert "1 of 2 items were there" in told(capfd, ["delete", "3", "99999"])[1]
+    assert "3" in told(capfd, ["similar", "3"], 2)[1]
+    assert "1 calls of upsert and delete" in told(capfd, ["versions"])[1]
+    vectors = json.loads(told(capfd, ["versions", "--format", "json"])[0])[0]["items"]
+    assert vectors == 60
+    built = next((published / "itemspace-data" / "builds").iterdir())
+    assert "60 items are in 'items', at revision 2" in told(capfd, ["upsert", str(built)])[1]
+    assert told(capfd, ["similar", "3"])[0]
+    assert "Version 3 of 'items' is live" in told(capfd, ["publish", str(built)])[1]
+    out, err = told(capfd, ["collect", "--keep", "0"])
+    assert [line.split()[:2] for line in out.splitlines()[1:]] == [["1", "old"], ["2", "old"]]
+    assert "2 versions would be removed" in err
+    assert "are being read still" in told(capfd, ["collect", "--keep", "0", "--yes"])[1]
+
+
 def test_json_is_one_object(published: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out, err = told(
         capfd, ["similar", "3", "-w", "year = 2005 AND kind = 'hats'", "--format", "json"]

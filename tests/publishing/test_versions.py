@@ -414,3 +414,20 @@ def test_other_vectors_do_not_take_up_what_was_left(
     assert [one.why for one in collect(shop, dry_run=True, keep=5)] == ["left behind"]
     assert [one.removed for one in collect(shop, keep=5)] == [True]
     assert folders(tmp_path / "v") == ["items-0002", "items-0003"]
+
+
+def test_users_who_were_not_there_before_come_with_the_rest(
+    shop: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("itemspace.publishing.staging.check_items", dies)
+        publish(shop, vectors(1), f"lsh:{tmp_path}/v")
+    found = publish(shop, vectors(1), f"lsh:{tmp_path}/v", users=users(), resume=True)
+    assert found.number == 1
+    assert found.users is not None
+    assert found.users.count == 20
+    with Space.open(shop) as space:
+        assert space.for_user(3).execute().source == "published"
