@@ -261,10 +261,8 @@ class CollectionDriver:
             yield self._collection.get(distinct[rows])
 
     def _joined(self, some: Sequence[Found]) -> Found:
-        ids = Ids([], self.id_kind)
-        for one in some:
-            ids = ids.concat(one.ids) if len(ids) else one.ids
         nothing = np.empty((0, self.dim), dtype=np.float32)
+        ids = Ids.joined([one.ids for one in some], self.id_kind)
         return Found(ids, np.concatenate([nothing, *(one.vectors for one in some)]))
 
     def _pushed(self, allowed: IdFilter | None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal, overload
 
@@ -199,23 +199,26 @@ class Ids:
                 ids=some,
             )
 
+    @classmethod
+    def joined(cls, some: Sequence[Ids], kind: IdKind) -> Ids:
+        """Some of one kind after each other, copied once; of that kind where there are none."""
+        some = [ids for ids in some if len(ids)]
+        if len(some) < 2:
+            return some[0] if some else cls([], kind)
+        parts = [ids.buffers for ids in some]
+        if kind == "int":
+            return cls.from_buffers(np.concatenate([part["ids"] for part in parts]))
+        starts = np.cumsum([0, *(part["ids_offsets"][-1] for part in parts)])
+        moved = [part["ids_offsets"][1:] + at for part, at in zip(parts, starts, strict=False)]
+        return cls.from_buffers(
+            np.concatenate([part["ids_utf8"] for part in parts]), np.concatenate([[0], *moved])
+        )
+
     def concat(self, other: Ids) -> Ids:
         """These ids followed by ``other``."""
-        if self._values is not None and other._values is not None:
-            return Ids.from_buffers(np.concatenate([self._values, other._values]))
-        if len(self) == 0:
-            return other
-        if len(other) == 0:
-            return self
-        if self.kind != other.kind:
+        if len(self) and len(other) and self.kind != other.kind:
             raise InvalidId(f"Cannot join {self.kind} ids and {other.kind} ids.")
-        mine, theirs = self.buffers, other.buffers
-        return Ids.from_buffers(
-            np.concatenate([mine["ids_utf8"], theirs["ids_utf8"]]),
-            np.concatenate(
-                [mine["ids_offsets"], theirs["ids_offsets"][1:] + mine["ids_offsets"][-1]]
-            ),
-        )
+        return Ids.joined([self, other], self.kind if len(self) else other.kind)
 
     @property
     def _texts(self) -> tuple[ByteArray, Int64Array]:

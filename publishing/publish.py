@@ -303,7 +303,7 @@ def _folded(catalog: Catalog, live: Version, vectors: VectorSet, revision: int) 
 def _stored(version: Version) -> VectorSet:
     with open_retriever(version.url) as source:
         batches = list(source.scan())
-        ids = Ids([name for some, _ in batches for name in some], source.id_kind)
+        ids = Ids.joined([some for some, _ in batches], source.id_kind)
         matrix = np.concatenate([some for _, some in batches])
         return VectorSet(ids, matrix, source.metric, version.lineage)
 

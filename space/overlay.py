@@ -65,9 +65,7 @@ class Changes:
             vectors.append(np.zeros((count, dim), np.float32) if matrix is None else matrix)
         if len(ids) == 1:
             return Changes(revision, self.ids, self.alive, self.vectors)
-        names = ids[0]
-        for some in ids[1:]:
-            names = names.concat(some)
+        names = Ids.joined(ids, self.ids.kind)
         # The last word on each id counts.
         backwards = names[np.arange(len(names))[::-1]]
         last = len(names) - 1 - np.unique(backwards.rows_of(backwards))

@@ -132,3 +132,21 @@ def test_many_texts_of_many_lengths() -> None:
     ids = Ids(names)
     assert ids.rows_of(ids).tolist() == list(range(5000))
     assert (ids.rows_of(Ids([f"y{at}" for at in range(5000)])) == -1).all()
+
+
+@pytest.mark.parametrize(
+    "some",
+    [
+        [],
+        [[], ["a"]],
+        [["a", "é"], [], ["", "🎈"], ["b" * 255]],
+        [[1, -(2**63)], [], [2**63 - 1]],
+    ],
+)
+def test_joined_after_each_other(some: list[list[Any]]) -> None:
+    flat = [name for names in some for name in names]
+    kind: Any = "int" if flat and isinstance(flat[0], int) else "str"
+    joined = Ids.joined([Ids(names, kind) for names in some], kind)
+    assert (joined.kind, joined.to_list()) == (kind, flat)
+    assert joined == Ids(flat, kind)
+    assert joined.rows_of(Ids(flat, kind)).tolist() == list(range(len(flat)))
